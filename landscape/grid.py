@@ -1,0 +1,164 @@
+"""Axes, grids and their HDF5 file: the border that torch and MPI objects do not cross. NumPy and h5py alone."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from training.command import InputError
+
+FORMAT = "landscape-grid"
+VERSION = 1
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The steps along one direction, in units of that direction, increasing."""
+
+    name: str
+    values: Floats
+
+    @property
+    def spec(self) -> str:
+        return f"{float(self.values[0])!r}:{float(self.values[-1])!r}:{len(self.values)}"
+
+
+def parse_axis(name: str, text: str) -> Axis:
+    """`low:high:count` as an axis of evenly spaced values; InputError for anything else. `0:0:1` is a single point."""
+    option = f"--{name}={text}"
+    try:
+        low_text, high_text, count_text = text.split(":")
+        low, high, count = float(low_text), float(high_text), int(count_text)
+    except ValueError:
+        raise InputError(f"{option}: expected low:high:count, such as --{name}=-1:1:51") from None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(f"{option}: expected finite ends, found {low:g} and {high:g}")
+    if not 1 <= count <= 10_001:
+        raise InputError(f"{option}: expected 1 to 10001 points, found {count}")
+    if (count == 1) != (low == high) or low > high:
+        raise InputError(
+            f"{option}: expected low < high (or low = high with one point), found {low:g}, {high:g}, {count}"
+        )
+    values = np.linspace(low, high, count)
+    values[np.abs(values) < 1e-12 * max(abs(low), abs(high))] = 0.0  # the base point itself, not one beside it
+    return Axis(name, values)
+
+
+@dataclass
+class Grid:
+    """Metric values over K planes of (x, y) steps; row = y, column = x, always; a line has ny = 1.
+
+    values, stderr: {metric: (K, ny, nx)}, NaN where there is no value. done: final (the value may be inf or NaN).
+    evaluated: by a forward pass, not interpolated. meta: where all this came from, plain values.
+    """
+
+    x: Axis
+    y: Axis
+    values: dict[str, Floats]
+    stderr: dict[str, Floats]
+    done: Bools
+    evaluated: Bools
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        planes, ny, nx = self.done.shape
+        return planes, ny, nx
+
+
+def empty_grid(x: Axis, y: Axis, metrics: list[str], planes: int, meta: dict[str, Any]) -> Grid:
+    """A grid without values yet."""
+    shape = (planes, len(y.values), len(x.values))
+    return Grid(
+        x,
+        y,
+        values={name: np.full(shape, np.nan) for name in metrics},
+        stderr={name: np.full(shape, np.nan) for name in metrics},
+        done=np.zeros(shape, bool),
+        evaluated=np.zeros(shape, bool),
+        meta=meta,
+    )
+
+
+def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> None:
+    """Write `grid` whole under a new file, every data set allocated; `directions` as `<k>/<x or y>/<parameter>`.
+
+    HDF5's classic format: a process killed while elements are written later leaves it readable.
+    """
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = VERSION
+        for name, value in grid.meta.items():
+            file.attrs[name] = json.dumps(value)
+        scales = [file.create_dataset("axes/plane", data=np.arange(grid.shape[0]))]
+        scales += [file.create_dataset(f"axes/{axis.name}", data=axis.values) for axis in (grid.y, grid.x)]
+        for scale in scales:
+            scale.make_scale(scale.name.rsplit("/", 1)[1])
+        arrays = {f"metrics/{name}": values for name, values in grid.values.items()}
+        arrays |= {f"stderr/{name}": values for name, values in grid.stderr.items()}
+        arrays |= {"done": grid.done, "evaluated": grid.evaluated}
+        for name, values in arrays.items():
+            dataset = file.create_dataset(name, data=values)
+            for dimension, scale in zip(dataset.dims, scales, strict=True):
+                dimension.attach_scale(scale)
+        for name, values in directions.items():
+            file.create_dataset(f"directions/{name}", data=values)
+
+
+def read_grid(path: Path) -> Grid:
+    """Read a grid file, finished or still being written.
+
+    Raises InputError if it is missing, damaged, of another kind, or of a newer version.
+    """
+    with open_file(path, "r") as file:
+        try:
+            meta = {
+                name: json.loads(value)
+                for name, value in file.attrs.items()
+                if name not in ("format", "format_version")
+            }
+            return Grid(
+                Axis("x", file["axes/x"][:]),
+                Axis("y", file["axes/y"][:]),
+                values={name: dataset[:] for name, dataset in file["metrics"].items()},
+                stderr={name: dataset[:] for name, dataset in file["stderr"].items()},
+                done=file["done"][:].astype(bool),
+                evaluated=file["evaluated"][:].astype(bool),
+                meta=meta,
+            )
+        except (KeyError, ValueError, TypeError, OSError, RuntimeError, AttributeError) as error:
+            raise damaged(path) from error
+
+
+def open_file(path: Path, mode: str) -> h5py.File:
+    """Open a grid file of this version; InputError says what else it is. No lock: it can be followed while it grows."""
+    if not path.is_file():
+        raise InputError(f"{path}: expected a grid file, found none; make one with python -m landscape.surface")
+    try:
+        file = h5py.File(path, mode, locking=False)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise InputError(f"{path}: expected a file that can be opened, found {error.strerror}") from None
+        raise damaged(path) from None
+    kind, version = file.attrs.get("format"), file.attrs.get("format_version", 0)
+    if kind != FORMAT:
+        file.close()
+        raise InputError(f"{path}: expected a grid file (format {FORMAT!r}), found an HDF5 file of another kind")
+    if version > VERSION:
+        file.close()
+        raise InputError(f"{path}: expected format version {VERSION} or older, found {version}; use a newer release")
+    return file
+
+
+def damaged(path: Path) -> InputError:
+    return InputError(
+        f"{path}: expected a grid file, found a damaged or foreign file; delete it or choose another path"
+    )

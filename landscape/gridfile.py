@@ -1,0 +1,141 @@
+"""The one writer of a grid file: created whole, then written element by element, safe to kill at any instant."""
+
+import fcntl
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.grid import Floats, Grid, open_file, read_grid, write_new
+from training.command import InputError
+
+Index = tuple[int, int, int]
+
+
+class GridWriter:
+    """Opens `path` to write, made from `grid` if it is not there yet, and holds it against other writers.
+
+    An existing file is resumed if its identity (`grid.meta["identity"]`) is the same. Raises InputError if it differs,
+    naming what, if another process writes it, or if the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, grid: Grid, directions: dict[str, NDArray[Any]]):
+        self.path = path
+        self.lock = _lock(path)
+        try:
+            if path.exists():
+                self.grid = read_grid(path)
+                check_same(path, self.grid.meta.get("identity", {}), grid.meta["identity"])
+            else:
+                self.grid = grid
+                _create(path, grid, directions)
+            self.file = open_file(path, "r+")
+        except BaseException:
+            self._unlock()
+            raise
+
+    def write(self, points: Sequence[tuple[Index, Floats]], evaluated: bool = True) -> None:
+        """Store points: each its (plane, row, column) and an array (2, metrics) of values and standard errors.
+
+        Values reach the file before their `done`, so what is done is whole whenever the process dies.
+        """
+        where = np.array([index for index, _ in points])
+        results = np.stack([result for _, result in points])
+        for number, name in enumerate(self.grid.values):
+            _write_elements(self.file[f"metrics/{name}"], where, results[:, 0, number])
+            _write_elements(self.file[f"stderr/{name}"], where, results[:, 1, number])
+            self.grid.values[name][tuple(where.T)] = results[:, 0, number]
+            self.grid.stderr[name][tuple(where.T)] = results[:, 1, number]
+        _write_elements(self.file["evaluated"], where, np.full(len(where), evaluated))
+        self.file.flush()
+        _write_elements(self.file["done"], where, np.ones(len(where), bool))
+        self.file.flush()
+        self.grid.evaluated[tuple(where.T)] = evaluated
+        self.grid.done[tuple(where.T)] = True
+
+    def close(self) -> None:
+        self.file.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        lock_path(self.path).unlink(missing_ok=True)
+        self.lock.close()
+
+
+def check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise InputError that lists what differs between a file's identity and this run's."""
+    different = [
+        f"{name} {_short(found.get(name))} instead of {_short(wanted.get(name))}"
+        for name in sorted(set(found) | set(wanted))
+        if found.get(name) != wanted.get(name)
+    ]
+    if different:
+        raise InputError(
+            f"{path}: expected a file of the same run, found one with {'; '.join(different)}; "
+            "choose another --out, or delete the file"
+        )
+
+
+def lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _lock(path: Path) -> IO[str]:
+    """Take the writer's lock, which ends with the process; the file beside the grid names its holder."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(lock_path(path), "a+")  # noqa: SIM115 (open for as long as the writer lives)
+    except OSError as error:
+        raise InputError(f"{path}: expected a folder that can be written, found {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        lock.close()
+        raise InputError(f"{path}: expected no other writer, found {holder}; wait or choose another --out") from None
+    if not _is_still(lock_path(path), lock):  # its holder removed it between our opening and locking it
+        lock.close()
+        return _lock(path)
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}: {' '.join(sys.argv)}\n")
+    lock.flush()
+    return lock
+
+
+def _is_still(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _create(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write_new(temporary, grid, directions)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: expected a folder that can be written, found {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_elements(dataset: h5py.Dataset, where: NDArray[np.int64], values: NDArray[Any]) -> None:
+    """Write single elements of a data set in one call; h5py's own indexing would take a call each."""
+    space = dataset.id.get_space()
+    space.select_elements(where.astype(np.uint64))
+    memory = h5py.h5s.create_simple((len(where),))
+    dataset.id.write(memory, space, np.ascontiguousarray(values, dataset.dtype))

@@ -1,0 +1,113 @@
+"""Metrics of a surface: what is measured of a model's outputs, over which samples, and how it is reduced."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from landscape.problem import Problem
+from training.command import InputError
+from training.config import RunConfig
+from training.losses import BASES, FIXED_LAMP, batch_losses, lamp_of, per_sample_loss
+from training.score import anomaly_score, auroc
+
+Values = np.ndarray
+FIRST_SET = ""  # stands for the problem's first set until the metric is resolved
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of the model at some weights, with its standard error.
+
+    per_sample: (output, target) of consecutive samples -> one value for each `group` of them (the last may be ragged).
+    over: the sets whose values `reduce` takes, in this order, as arrays; sizes are the samples behind each value.
+    transform: "log" or "none", for plots and interpolation.
+    """
+
+    name: str
+    definition: str
+    per_sample: Callable[[Tensor, Tensor], Tensor]
+    over: tuple[str, ...] = (FIRST_SET,)
+    group: int = 1
+    reduce: Callable[[Sequence[Values], Sequence[Values]], tuple[float, float]] | None = None
+    transform: str = "log"
+
+    def value(self, values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
+        """The metric and its standard error from the values of its sets."""
+        return (self.reduce or weighted_mean)(values, sizes)
+
+
+def weighted_mean(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
+    """Mean over samples, and its standard error over the groups of samples that `values` are of; NaN from one group."""
+    (x,), (n,) = values, sizes
+    weights = n / n.sum()
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = float(weights @ x)
+        if len(x) < 2:
+            return mean, float("nan")
+        spread = float((weights * weights) @ (x - mean) ** 2) * len(x) / (len(x) - 1)
+        return mean, spread**0.5
+
+
+def auroc_of_scores(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
+    """AUROC of the scores of normal and anomalous samples, with DeLong's standard error."""
+    result = auroc(*values)
+    return result.value, result.stderr
+
+
+def _loss_metric(name: str) -> Metric:
+    base, amplified = name.removesuffix("-lamp"), name.endswith("-lamp")
+    how = f", amplified by LAMP with scale=none, eps={FIXED_LAMP.eps:g}" if amplified else ""
+    return Metric(
+        name,
+        f"{base.upper()} loss{how}, summed over pixels, mean over samples; standard error over samples",
+        per_sample_loss(name, FIXED_LAMP),
+    )
+
+
+METRICS: dict[str, Metric] = {
+    **{name: _loss_metric(name) for base in BASES for name in (base, f"{base}-lamp")},
+    "auroc": Metric(
+        "auroc",
+        "AUROC of the mean L2 per sample, test-anomalous against test-normal; DeLong standard error",
+        anomaly_score,
+        over=("test-normal", "test-anomalous"),
+        reduce=auroc_of_scores,
+        transform="none",
+    ),
+}
+
+
+def own_metric(config: RunConfig, over: str) -> Metric:
+    """The loss as the model was trained: over consecutive batches of the training batch size, batch max included."""
+    return Metric(
+        "own",
+        f"training loss {config.loss} (scale={config.lamp_scale}, eps={config.lamp_eps:g}) over consecutive batches of "
+        f"{config.batch_size} in one seeded order, mean over samples; standard error over batches",
+        batch_losses(config.loss, lamp_of(config), config.batch_size),
+        over=(over,),
+        group=config.batch_size,
+    )
+
+
+def resolve_metrics(problem: Problem, names: Sequence[str]) -> list[Metric]:
+    """The metrics named, such as `l2`, `l2@test-anomalous`, `own`, `auroc`; InputError for an unknown name or set."""
+    if len(set(names)) != len(names) or not names:
+        raise InputError(f"--metrics: expected different names, found {','.join(names) or 'none'}")
+    return [_resolve(problem, name) for name in names]
+
+
+def _resolve(problem: Problem, name: str) -> Metric:
+    known = {**METRICS, **problem.metrics}
+    base, _, over = name.partition("@")
+    if base not in known:
+        raise InputError(f"--metrics: expected names among {', '.join(known)}, found {base!r}")
+    metric = known[base]
+    if over and metric.over != (FIRST_SET,):
+        raise InputError(f"--metrics: expected {base!r} without @set: it is over {' and '.join(metric.over)}")
+    sets = (over,) if over else tuple(which or next(iter(problem.sets)) for which in metric.over)
+    for which in sets:
+        if which not in problem.sets:
+            raise InputError(f"--metrics: expected sets among {', '.join(problem.sets)}, found {which!r} for {name!r}")
+    return replace(metric, name=name, over=sets)

@@ -1,0 +1,132 @@
+"""Checkpoints: a training run's config, weights and results in one file that holds no code."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.command import InputError
+from training.config import RunConfig, config_from_dict
+
+FORMAT = "landscape-checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model: plain values and CPU tensors alone.
+
+    metrics: AUROC with its interval and what else was measured at `epoch`. digest: SHA-256 of config and weights.
+    """
+
+    config: RunConfig
+    epoch: int
+    params: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    data_digest: str = ""
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.config, self.params, self.buffers)
+
+
+def digest_of(config: RunConfig, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> str:
+    """SHA-256 over the config and every tensor's name, type, shape and bytes."""
+    sha = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
+    for name, tensor in sorted({**params, **buffers}.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
+
+
+def take(config: RunConfig, epoch: int, model: nn.Module, metrics: dict[str, Any], data_digest: str) -> Checkpoint:
+    """A checkpoint of `model` as it stands: copies, in the default memory layout, on the CPU."""
+
+    def copies(tensors: Any) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors}
+
+    return Checkpoint(
+        config, epoch, copies(model.named_parameters()), copies(model.named_buffers()), metrics, data_digest
+    )
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write `checkpoint` to `path`, under a temporary name first, so that a kill leaves the old file whole."""
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": dataclasses.asdict(checkpoint.config),
+        "epoch": checkpoint.epoch,
+        "params": checkpoint.params,
+        "buffers": checkpoint.buffers,
+        "metrics": checkpoint.metrics,
+        "data_digest": checkpoint.data_digest,
+        "digest": checkpoint.digest,
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(content, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint without running any code in it.
+
+    Raises InputError if the file is missing, holds pickled code, is damaged, foreign, or of a newer version.
+    """
+    content = read_plain(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: expected a checkpoint written by training.train, found another kind of torch file")
+    if content["version"] > VERSION:
+        raise InputError(
+            f"{path}: expected checkpoint version {VERSION} or older, found {content['version']}; use a newer release"
+        )
+    checkpoint = Checkpoint(
+        config=config_from_dict(content["config"], str(path)),
+        epoch=content["epoch"],
+        params=content["params"],
+        buffers=content["buffers"],
+        metrics=content["metrics"],
+        data_digest=content["data_digest"],
+    )
+    if checkpoint.digest != content["digest"]:
+        raise InputError(
+            f"{path}: expected digest {content['digest'][:12]}…, found {checkpoint.digest[:12]}…: damaged; train again"
+        )
+    return checkpoint
+
+
+def read_plain(path: Path) -> Any:
+    """`torch.load` with tensors and plain values alone; InputError for anything else."""
+    if not path.is_file():
+        raise InputError(f"{path}: expected a checkpoint file, found none; make one with python -m training.train")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only" in str(error):
+            raise InputError(
+                f"{path}: expected tensors and plain values alone, found pickled code, which is not run; "
+                "use a checkpoint written by training.train"
+            ) from None
+        raise InputError(f"{path}: expected a checkpoint, found a damaged or foreign file") from None
+    except (RuntimeError, EOFError, KeyError, ValueError, OSError):
+        raise InputError(f"{path}: expected a checkpoint, found a damaged or foreign file") from None
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint, source: str) -> None:
+    """Copy the checkpoint's weights and buffers into `model`; InputError if their names or shapes do not fit."""
+    try:
+        model.load_state_dict({**checkpoint.params, **checkpoint.buffers})
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"{source}: expected weights of {checkpoint.config.model}, found others: {first}") from None

@@ -1,0 +1,75 @@
+"""What every command line shares: parsing, one-line errors, exit statuses.
+
+A command is `main(argv) -> None` wrapped by :func:`command`. Unusable input is raised as :class:`InputError` from a
+`check_*` helper and ends as one line on stderr and exit status 2; a run that had to stop is a
+:class:`RunError`, status 1. Any other exception is a bug and keeps its traceback.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class InputError(ValueError):
+    """Input that cannot be used. The message is one line: what, where, expected, found, remedy."""
+
+
+class RunError(RuntimeError):
+    """A run that could not go on, such as a loss that is not finite. The message is one line."""
+
+
+def launched_rank() -> int:
+    """This process's rank as its launcher states it (MPICH, Open MPI, Slurm), 0 without one; needs no MPI."""
+    for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"):
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return 0
+
+
+def parse(config: type[T], argv: Sequence[str] | None, prog: str, description: str) -> T:
+    """Make `config` (a dataclass) from the command line; `--help` and wrong usage exit with 0 and 2.
+
+    Under a launcher only rank 0 speaks, so that a mistyped option is answered once and not once a rank.
+    """
+    import tyro
+
+    def cli() -> T:
+        return tyro.cli(
+            config,
+            prog=f"python -m {prog}",
+            description=description,
+            args=None if argv is None else list(argv),
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+
+    if launched_rank() == 0:
+        return cli()
+    with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
+        return cli()
+
+
+def command(main: Callable[[Sequence[str] | None], None]) -> Callable[[Sequence[str] | None], int]:
+    """Turn `main` into a command that returns an exit status: 0 done, 2 unusable input (one line on stderr)."""
+
+    @functools.wraps(main)
+    def run(argv: Sequence[str] | None = None) -> int:
+        try:
+            main(argv)
+        except InputError as error:
+            if launched_rank() == 0:
+                print(f"error: {error}", file=sys.stderr)
+            return 2
+        except RunError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+        return 0
+
+    return run

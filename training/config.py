@@ -1,0 +1,138 @@
+"""`RunConfig`, the one source of truth of a training run, and the names of every choice in it; needs no torch."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from training.command import InputError
+
+DatasetName = Literal["mnist-mini", "mnist", "mvtec", "folder"]
+LossName = Literal["l2", "l1", "ssim", "l2-lamp", "l1-lamp", "ssim-lamp"]
+ScaleName = Literal["batch", "sample", "none"]
+ModelName = Literal["autoencoder"]
+OptimizerName = Literal["adam", "rmsprop", "sgd"]
+
+MAX_CHANNELS = 512
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a training run is: data, loss, model, optimizer, seed. Two equal configs train equal models."""
+
+    dataset: DatasetName = "mnist-mini"
+    """mnist-mini is shipped; mnist and mvtec are found under --data-dir; folder takes any images."""
+    normal: int = 0
+    """MNIST: the digit that is normal; the other nine are anomalies."""
+    category: str = "bottle"
+    """MVTec AD: the category, a folder name."""
+    train_dir: str = ""
+    """folder: normal images to train on."""
+    test_normal_dir: str = ""
+    """folder: normal images to test on."""
+    test_anomalous_dir: str = ""
+    """folder: anomalous images to test on."""
+    image_size: int = 0
+    """Height and width in pixels; 0: 32 for MNIST (28 padded), 256 otherwise."""
+    channels: int = 0
+    """1 for grey, 3 for colour; 0: 1 for MNIST, 3 otherwise."""
+    patches: int = 1
+    """Patches an image is cut into, a square number; one autoencoder reconstructs all."""
+
+    loss: LossName = "l2"
+    """Training loss, summed over pixels, averaged over the batch."""
+    lamp_scale: ScaleName = "batch"
+    """LAMP: over what the maximum of Eq. (2) runs; the paper leaves it open."""
+    lamp_detach: bool = False
+    """LAMP: whether that maximum is a constant for the gradient."""
+    lamp_eps: float = 1e-3
+    """LAMP: epsilon of Eq. (2), at least 1e-6."""
+
+    model: ModelName = "autoencoder"
+    """Architecture."""
+    width: int = 16
+    """Channels of the first layer; they double with each layer up to 512."""
+    depth: int = 0
+    """Layers each way; 0: 4 for MNIST, 6 otherwise."""
+    kernel: int = 3
+    """Kernel size, odd."""
+
+    optimizer: OptimizerName = "adam"
+    """Optimizer, with torch's own defaults but for the learning rate (sgd is plain, without momentum)."""
+    lr: float = 1e-3
+    """Learning rate."""
+    batch_size: int = 128
+    """Images (patches, if --patches is above 1) an update."""
+    epochs: int = 30
+    """Passes over the training images."""
+    seed: int = 0
+    """Seed of initial weights and of the order of images."""
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Put the data set's own values in place of 0, and check the whole. Raises InputError."""
+    mnist = config.dataset.startswith("mnist")
+    config = dataclasses.replace(
+        config,
+        image_size=config.image_size or (32 if mnist else 256),
+        channels=config.channels or (1 if mnist else 3),
+        depth=config.depth or (4 if mnist else 6),
+    )
+    check_config(config)
+    return config
+
+
+def check_config(config: RunConfig) -> None:
+    """Raise InputError at the first value that cannot be trained with."""
+    if config.dataset.startswith("mnist"):
+        check(0 <= config.normal <= 9, "--normal", "a digit from 0 to 9", config.normal)
+        check(config.channels == 1, "--channels", "1 for MNIST", config.channels)
+        check(config.image_size >= 28, "--image-size", "at least 28 for MNIST", config.image_size)
+    if config.dataset == "folder":
+        for name in ("train_dir", "test_normal_dir", "test_anomalous_dir"):
+            option = "--" + name.replace("_", "-")
+            check(getattr(config, name) != "", option, "a folder of images with --dataset folder", "nothing")
+    check(config.channels in (1, 3), "--channels", "1 or 3", config.channels)
+    for name in ("width", "batch_size", "epochs"):
+        value = getattr(config, name)
+        check(value >= 1, "--" + name.replace("_", "-"), "at least 1", value)
+    check(config.kernel >= 1 and config.kernel % 2 == 1, "--kernel", "an odd size, such as 3 or 5", config.kernel)
+    check(config.lr > 0, "--lr", "a positive learning rate", config.lr)
+    check(1e-6 <= config.lamp_eps < 1, "--lamp-eps", "1e-6 <= eps < 1 (single precision)", config.lamp_eps)
+    check(config.seed >= 0, "--seed", "a whole number from 0", config.seed)
+    check_patches(config)
+
+
+def check_patches(config: RunConfig) -> None:
+    """Raise InputError unless images divide into the patches, and patches into the autoencoder's halvings."""
+    side = round(config.patches**0.5)
+    check(
+        config.patches >= 1 and side * side == config.patches,
+        "--patches",
+        "a square number, 1, 4, 9, …",
+        config.patches,
+    )
+    size = config.image_size
+    check(size >= 1 and size % side == 0, "--image-size", f"a multiple of {side} for {config.patches} patches", size)
+    unit, step = size // side, 2**config.depth
+    check(config.depth >= 1, "--depth", "at least 1", config.depth)
+    where = f"--image-size {size} in {config.patches} patches"
+    check(unit % step == 0, where, f"patches of a multiple of {step} pixels for depth {config.depth}", f"{unit} pixels")
+
+
+def channels_at(width: int, depth: int) -> list[int]:
+    """Channels after each encoder stage: width, 2·width, …, at most 512."""
+    return [min(width * 2**i, MAX_CHANNELS) for i in range(depth)]
+
+
+def check(holds: bool, what: str, expected: str, found: object) -> None:
+    """Raise InputError in the one form that all options share."""
+    if not holds:
+        raise InputError(f"{what}: expected {expected}, found {found}")
+
+
+def config_from_dict(values: dict[str, Any], source: str) -> RunConfig:
+    """A RunConfig from stored plain values; InputError names fields that this version does not know."""
+    known = {field.name for field in dataclasses.fields(RunConfig)}
+    unknown = sorted(set(values) - known)
+    check(not unknown, source, "a configuration of this version", f"unknown fields {', '.join(unknown)}")
+    return RunConfig(**values)

@@ -1,0 +1,42 @@
+"""Which device computes, with how many threads, and at which precision."""
+
+import os
+
+import torch
+
+from training.command import InputError
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """`auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; ranks of a node take its GPUs in turn.
+
+    TF32 is switched off, so that numbers are the same on any device to rounding. Raises InputError if there is no such
+    device.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    gpus = torch.cuda.device_count()
+    if name == "auto":
+        name = "cuda" if gpus else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device: expected auto, cpu, cuda or cuda:N, found {name!r}") from None
+    if device.type == "cuda":
+        if (device.index or 0) >= max(gpus, 1) or not gpus:
+            raise InputError(f"--device: expected one of {gpus} GPUs of this machine, found {name!r}; use --device cpu")
+        return device if device.index is not None else torch.device("cuda", local_rank % gpus)
+    return device
+
+
+def use_threads(requested: int, local_ranks: int = 1, cores: set[int] | None = None) -> int:
+    """Let torch use `requested` threads, or with 0 max(1, cores // local_ranks); returns the number.
+
+    `cores` are those that the ranks of this node may use together, by default the ones this process may use: a
+    launcher that binds each rank to cores of its own is then not divided twice.
+    """
+    if requested < 0:
+        raise InputError(f"--threads: expected a whole number, 0 for all cores, found {requested}")
+    count = requested or max(1, len(cores or os.sched_getaffinity(0)) // local_ranks)
+    torch.set_num_threads(count)
+    return count

@@ -1,0 +1,178 @@
+"""Reconstruction losses as per-pixel maps, and LAMP, the amplification of any of them.
+
+Every function takes `(output, target)` of shape (B, C, H, W) with values in [0, 1]. A training loss is summed over an
+image's pixels and averaged over the batch, so that a learning rate means the same for all of them.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.config import RunConfig
+
+SSIM_SIGMA = 1.5
+SSIM_RADIUS = 5  # an 11-pixel window, Wang et al. 2004
+SSIM_C1 = 0.01**2
+SSIM_C2 = 0.03**2
+
+
+def l2_map(output: Tensor, target: Tensor) -> Tensor:
+    """Squared error (y - ŷ)² per pixel, in [0, 1] for images in [0, 1]; shape (B, C, H, W)."""
+    return (target - output).square()
+
+
+def l1_map(output: Tensor, target: Tensor) -> Tensor:
+    """Absolute error |y - ŷ| per pixel, in [0, 1] for images in [0, 1]; shape (B, C, H, W)."""
+    return (target - output).abs()
+
+
+def ssim_map(output: Tensor, target: Tensor) -> Tensor:
+    """Structural dissimilarity (1 - SSIM)/2 per pixel and channel, in [0, 1]; shape (B, C, H, W).
+
+    SSIM as in Wang et al. (2004): an 11-pixel Gaussian window of standard deviation 1.5, K₁ = 0.01, K₂ = 0.03, data
+    range 1, population variances. At the borders the images are mirrored about their edge, so the map has their size.
+    """
+    blur = functools.partial(_gaussian_blur, matrices=_blur_matrices(target))
+    mean_x, mean_y = blur(output), blur(target)
+    var_x = blur(output * output) - mean_x * mean_x
+    var_y = blur(target * target) - mean_y * mean_y
+    cov = blur(output * target) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x * mean_x + mean_y * mean_y + SSIM_C1)
+    structure = (2 * cov + SSIM_C2) / (var_x + var_y + SSIM_C2)
+    # Rounding may push SSIM a few units in the last place above 1.
+    return ((1 - luminance * structure) / 2).clamp(0, 1)
+
+
+def _gaussian_blur(images: Tensor, matrices: tuple[Tensor, Tensor]) -> Tensor:
+    rows, columns = matrices
+    return rows @ images @ columns.T
+
+
+def _blur_matrices(images: Tensor) -> tuple[Tensor, Tensor]:
+    height, width = images.shape[-2:]
+    return (
+        _blur_matrix(height, images.dtype, images.device),
+        _blur_matrix(width, images.dtype, images.device),
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _blur_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Gaussian blur of a line of `size` pixels as a (size, size) matrix, mirrored as (b a | a b … y z | z y)."""
+    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
+    weights = torch.exp(-0.5 * (offsets.double() / SSIM_SIGMA) ** 2)
+    weights /= weights.sum()
+    source = (torch.arange(size)[:, None] + offsets) % (2 * size)
+    source = torch.where(source < size, source, 2 * size - 1 - source)
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    matrix.scatter_add_(1, source, weights.expand(size, -1).contiguous())
+    return matrix.to(device=device, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """The readings of LAMP that its paper leaves open.
+
+    scale: over what the maximum of Eq. (2) runs: "batch", "sample", or "none" (no maximum, b' = b·(1 - ε)).
+    detach: whether the maximum is a constant for the gradient.
+    eps: ε of Eq. (2), which bounds the loss of a pixel by -log ε.
+    """
+
+    scale: str = "batch"
+    detach: bool = False
+    eps: float = 1e-3
+
+
+FIXED_LAMP = Lamp(scale="none")  # a fixed function of the residual, so the same for every model and batch
+
+
+def lamp_map(base: Tensor, lamp: Lamp) -> Tensor:
+    """Amplify a base-loss map: -log(1 - b') with b' = b / max(b) · (1 - ε); a maximum of 0 gives b' = 0.
+
+    Eq. (1)-(2) of Park et al. (ICASSP 2024). `base` is (B, C, H, W) in [0, 1]; so is the shape of the result.
+    """
+    return -torch.log1p(-scaled_map(base, lamp))
+
+
+def scaled_map(base: Tensor, lamp: Lamp) -> Tensor:
+    """b' of Eq. (2), in [0, 1 - ε]: `base` divided by its maximum over the batch or over each sample."""
+    if lamp.scale == "none":
+        return base * (1 - lamp.eps)
+    largest = base.amax() if lamp.scale == "batch" else base.amax(dim=tuple(range(1, base.ndim)), keepdim=True)
+    if lamp.detach:
+        largest = largest.detach()
+    return base / torch.where(largest > 0, largest, 1) * (1 - lamp.eps)
+
+
+BASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l2": l2_map, "l1": l1_map, "ssim": ssim_map}
+
+#: name of a training loss -> (its base, whether it is amplified)
+LOSSES: dict[str, tuple[str, bool]] = {
+    **{name: (name, False) for name in BASES},
+    **{f"{name}-lamp": (name, True) for name in BASES},
+}
+
+PerSample = Callable[[Tensor, Tensor], Tensor]
+
+
+def per_sample_loss(name: str, lamp: Lamp) -> PerSample:
+    """The loss `name` as a function `(output, target) -> (B,)`, summed over the pixels of each image.
+
+    With `lamp.scale == "batch"` the maximum runs over all that one call is given, so a call is a batch.
+    """
+    base_name, amplified = LOSSES[name]
+    base = BASES[base_name]
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        values = base(output, target)
+        if amplified:
+            values = lamp_map(values, lamp)
+        return values.flatten(1).sum(1)
+
+    return loss
+
+
+def lamp_of(config: RunConfig) -> Lamp:
+    """The reading of LAMP that `config` trains with."""
+    return Lamp(config.lamp_scale, config.lamp_detach, config.lamp_eps)
+
+
+def batch_losses(name: str, lamp: Lamp, batch_size: int) -> PerSample:
+    """The training loss `name` of consecutive batches, `(output, target) -> (batches,)`: mean over each batch's images.
+
+    The input is cut into batches of `batch_size` in its order; a last ragged batch is a batch. Equal to
+    :func:`per_sample_loss` called batch by batch, in one pass.
+    """
+    base_name, amplified = LOSSES[name]
+    base = BASES[base_name]
+    over_batch = amplified and lamp.scale == "batch"
+    within = dataclasses.replace(lamp, scale="sample") if over_batch else lamp
+
+    def of_equal_batches(values: Tensor, size: int) -> Tensor:
+        batches = len(values) // size
+        if over_batch:  # a batch becomes one sample with all its pixels, so its maximum is a sample's
+            values = values.reshape(batches, -1, *values.shape[2:])
+        if amplified:
+            values = lamp_map(values, within)
+        return values.reshape(batches, -1).sum(1) / size
+
+    def losses(output: Tensor, target: Tensor) -> Tensor:
+        values = base(output, target)
+        rest = len(values) % batch_size
+        parts = []
+        if len(values) > rest:
+            parts.append(of_equal_batches(values[: len(values) - rest], batch_size))
+        if rest:
+            parts.append(of_equal_batches(values[len(values) - rest :], rest))
+        return torch.cat(parts)
+
+    return losses
+
+
+def training_loss(config: RunConfig) -> PerSample:
+    """The per-sample loss that `config` trains with; its mean over the batch is what is descended."""
+    return per_sample_loss(config.loss, lamp_of(config))
