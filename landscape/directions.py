@@ -38,24 +38,28 @@ def random_directions(
     made orthogonal to x in each filter before normalizing, which keeps them orthogonal.
     """
     weights = {name: parameter.detach().cpu().double() for name, parameter in model.named_parameters()}
+    dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()}
     movable = movable_parameters(model)
     groups = transposed_groups(model)
     normalize = NORMALIZATIONS[normalization]
     raw = [_gaussian(weights, movable, generator(seed, plane, axis)) for axis in (0, 1)]
     if orthogonal:
-        raw[1] = {name: _without(raw[1][name], raw[0][name], groups.get(name)) for name in weights}
-    return tuple(  # type: ignore[return-value]
+        raw[1] = {name: _without(raw[1][name], raw[0][name], groups.get(name)) for name in movable}
+    x, y = (
         Direction(
             axis,
             {
-                name: normalize(direction[name], weight, groups.get(name)).to(parameter.dtype)
-                for (name, weight), parameter in zip(weights.items(), model.parameters(), strict=True)
+                name: normalize(direction[name], weight, groups.get(name)).to(dtypes[name])
+                if name in movable
+                else torch.zeros(weight.shape, dtype=dtypes[name])
+                for name, weight in weights.items()
             },
             normalization,
             seed,
         )
         for axis, direction in zip("xy", raw, strict=True)
     )
+    return x, y
 
 
 def generator(seed: int, plane: int, axis: int) -> torch.Generator:
@@ -122,15 +126,12 @@ NORMALIZATIONS: dict[str, Callable[[Tensor, Tensor, int | None], Tensor]] = {
 def _gaussian(weights: Params, movable: set[str], source: torch.Generator) -> Params:
     return {
         name: torch.randn(weight.shape, generator=source, dtype=torch.float64)
-        if name in movable
-        else torch.zeros(weight.shape, dtype=torch.float64)
         for name, weight in weights.items()
+        if name in movable
     }
 
 
 def _without(direction: Tensor, other: Tensor, groups: int | None) -> Tensor:
     """`direction` less its part along `other`, filter by filter."""
-    if not direction.any():
-        return direction
     overlap = _ratio(filter_sums(direction * other, groups), filter_sums(other * other, groups))
     return direction - overlap * other

@@ -102,7 +102,7 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
         scales += [file.create_dataset(f"axes/{axis.name}", data=axis.values) for axis in (grid.y, grid.x)]
         for scale in scales:
             scale.make_scale(scale.name.rsplit("/", 1)[1])
-        arrays = {f"metrics/{name}": values for name, values in grid.values.items()}
+        arrays: dict[str, NDArray[Any]] = {f"metrics/{name}": values for name, values in grid.values.items()}
         arrays |= {f"stderr/{name}": values for name, values in grid.stderr.items()}
         arrays |= {"done": grid.done, "evaluated": grid.evaluated}
         for name, values in arrays.items():

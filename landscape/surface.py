@@ -86,7 +86,7 @@ def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
     import numpy as np
     from tqdm import tqdm
 
-    from landscape.gridfile import GridWriter
+    from landscape.gridfile import GridWriter, Index
     from training.farm import farm, rank_of, together
 
     def open_writer() -> GridWriter | None:
@@ -94,29 +94,33 @@ def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
 
     evaluator, grid, planes = together(comm, lambda: prepare(arguments, x, y, comm))
     writer = together(comm, open_writer)
-    done = writer.grid.done if writer else None
+    shape = grid.shape
+    tasks: list[int] = np.flatnonzero(~writer.grid.done).tolist() if writer else []
     if comm is not None:
-        done = comm.bcast(done)
-    tasks = np.flatnonzero(~done)
+        tasks = comm.bcast(tasks)
+    total = int(np.prod(shape))
     bar = tqdm(
         desc=arguments.out.name,
-        total=done.size,
-        initial=done.size - len(tasks),
+        total=total,
+        initial=total - len(tasks),
         unit="point",
         disable=None if writer else True,
     )
 
+    def index(task: int) -> Index:
+        plane, row, column = (int(i) for i in np.unravel_index(task, shape))
+        return plane, row, column
+
     def at(task: int) -> np.ndarray:
-        plane, row, column = np.unravel_index(task, done.shape)
-        return evaluator.at(int(plane), [float(x.values[column]), float(y.values[row])][: len(planes[0])])
+        plane, row, column = index(task)
+        return evaluator.at(plane, [float(x.values[column]), float(y.values[row])][: len(planes[0])])
 
     def store(results: list[tuple[int, np.ndarray]]) -> None:
-        assert writer is not None
-        indices = [tuple(int(i) for i in np.unravel_index(task, done.shape)) for task, _ in results]
-        writer.write([(index, result) for index, (_, result) in zip(indices, results, strict=True)])
+        if writer:
+            writer.write([(index(task), result) for task, result in results])
         bar.update(len(results))
 
-    farm(tasks.tolist(), at, store, comm)
+    farm(tasks, at, store, comm)
     bar.close()
     if writer:
         writer.close()

@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -32,28 +33,52 @@ def launched_rank() -> int:
 
 
 def parse(config: type[T], argv: Sequence[str] | None, prog: str, description: str) -> T:
-    """Make `config` (a dataclass) from the command line; `--help` and wrong usage exit with 0 and 2.
-
-    Under a launcher only rank 0 speaks, so that a mistyped option is answered once and not once a rank.
-    """
+    """Make `config` (a dataclass) from the command line; `--help` and wrong usage exit with 0 and 2."""
     import tyro
 
-    def cli() -> T:
-        return tyro.cli(
+    return _quiet_but_root(
+        lambda: tyro.cli(
             config,
             prog=f"python -m {prog}",
             description=description,
             args=None if argv is None else list(argv),
             config=(tyro.conf.OmitArgPrefixes,),
         )
+    )
 
+
+def parse_one_of(choices: dict[str, Callable[..., Any]], argv: Sequence[str] | None, prog: str, description: str) -> Any:
+    """As :func:`parse`, for a command whose first word names one of `choices`."""
+    import tyro
+
+    return _quiet_but_root(
+        lambda: tyro.extras.subcommand_cli_from_dict(
+            choices,
+            prog=f"python -m {prog}",
+            description=description,
+            args=None if argv is None else list(argv),
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    )
+
+
+def _quiet_but_root(cli: Callable[[], T]) -> T:
+    """Run `cli`; under a launcher only rank 0 speaks, so that a mistyped option is answered once, not once a rank."""
     if launched_rank() == 0:
         return cli()
     with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
         return cli()
 
 
-def command(main: Callable[[Sequence[str] | None], None]) -> Callable[[Sequence[str] | None], int]:
+def make_parent(path: Path) -> None:
+    """Make the folder that `path` will lie in; InputError if it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {path}: expected a folder that can be written, found {error.strerror}") from None
+
+
+def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
     """Turn `main` into a command that returns an exit status: 0 done, 2 unusable input (one line on stderr)."""
 
     @functools.wraps(main)

@@ -84,6 +84,9 @@ def together(comm: Any | None, prepare: Callable[[], Result]) -> Result:
         result = prepare()
     except InputError as error:
         problem = str(error)
+    except BaseException as error:
+        stop_all(comm, error)
+        raise
     problems = [text for text in comm.allgather(problem) if text is not None]
     if problems:
         raise InputError(problems[0])
@@ -162,7 +165,7 @@ class _Counter:
         self._sum, self._one, self._value = MPI.SUM, np.ones(1, np.int64), np.zeros(1, np.int64)
         self._window = MPI.Win.Allocate(8 if comm.rank == 0 else 0, 8, comm=comm)
         if comm.rank == 0:
-            np.frombuffer(self._window.tomemory(), np.int64)[:] = 0
+            self._window.tomemory()[:] = bytes(8)
         comm.Barrier()
         # One epoch for the whole run: a lock per operation would wait for a busy root.
         self._window.Lock_all()

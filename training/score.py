@@ -48,9 +48,9 @@ def auroc(normal: NDArray[np.float64], anomalous: NDArray[np.float64]) -> AurocR
     """
     normal, anomalous = np.asarray(normal, np.float64).ravel(), np.asarray(anomalous, np.float64).ravel()
     check_classes(normal, anomalous)
-    sizes = {"n_normal": len(normal), "n_anomalous": len(anomalous)}
+    sizes = (len(normal), len(anomalous))
     if np.isnan(normal).any() or np.isnan(anomalous).any():
-        return AurocResult(math.nan, math.nan, math.nan, math.nan, **sizes)
+        return AurocResult(math.nan, math.nan, math.nan, math.nan, *sizes)
     of_anomalous = placements(normal, anomalous)
     of_normal = 1 - placements(anomalous, normal)
     value = float(of_anomalous.mean())
@@ -58,8 +58,8 @@ def auroc(normal: NDArray[np.float64], anomalous: NDArray[np.float64]) -> AurocR
     if 0 < value < 1 and stderr > 0:
         low, high = _logit_interval(value, stderr)
     else:
-        low, high = _score_interval(value, len(normal), len(anomalous))
-    return AurocResult(value, stderr, low, high, **sizes)
+        low, high = _score_interval(value, *sizes)
+    return AurocResult(value, stderr, low, high, *sizes)
 
 
 def check_classes(normal: NDArray[np.float64], anomalous: NDArray[np.float64]) -> None:

@@ -1,0 +1,1 @@
+"""From grids and scores to numbers and tables."""

@@ -1,0 +1,88 @@
+"""`python -m figures.fig1`: surfaces of two or more models, 3D above their projection, as in the paper's Fig. 1."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+
+from figures.style import PAGE, check_out, heights, label, save, shared_limits, use_style
+from figures.surface import color_ticks, draw_contours, draw_surface, is_log, plane_of
+from landscape.grid import Grid, read_grid
+from training.command import InputError, command, parse
+
+DESCRIPTION = """Draw the surfaces of two or more models under one metric, with shared levels and limits.
+
+Example: python -m figures.fig1 runs/a/surface.h5 runs/b/surface.h5 --metric l2 --out fig1.png
+
+Under each model stands its AUROC with its 95% interval. Metrics whose definitions differ between the models (own) have
+no common unit: their panels keep their own limits."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    surfaces: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Two or more grid files."""
+    out: Path
+    """The figure: .png, .pdf or .svg."""
+    metric: str = "l2"
+    """Which metric: a common one such as l2, or own, the loss as each model was trained."""
+    height: Literal["log", "linear"] = "log"
+    """Scale of the height."""
+    plane: int = 0
+    """Which plane of each file."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(Arguments, argv, "figures.fig1", DESCRIPTION)
+    if len(arguments.surfaces) < 2:
+        raise InputError(f"surfaces: expected two or more grid files, found {len(arguments.surfaces)}")
+    check_out(arguments.out)
+    use_style()
+    grids = {str(path): read_grid(path) for path in arguments.surfaces}
+    save(draw(grids, arguments.metric, arguments.height, arguments.plane), arguments.out)
+    print(arguments.out)
+
+
+def draw(grids: dict[str, Grid], metric: str, height: str = "log", plane: int = 0) -> Figure:
+    """The figure of `grids`, by their source: a row of 3D surface and contour map each, and its AUROC below."""
+    planes = [plane_of(grid, metric, plane, source) for source, grid in grids.items()]
+    logs = [is_log(grid, metric, height) for grid in grids.values()]
+    raised = [heights(values, log) for values, log in zip(planes, logs, strict=True)]
+    definitions = {grid.meta["metrics"][metric]["definition"] for grid in grids.values()}
+    shared = len(definitions) == 1
+    figure = Figure(figsize=(PAGE, 3.05 * len(grids)))
+    cells = figure.add_gridspec(len(grids), 2, width_ratios=(1.25, 1), wspace=0.12, hspace=0.32)
+    name = f"{label(metric)} loss" if metric not in ("own", "auroc") else label(metric)
+    for row, (source, grid) in enumerate(grids.items()):
+        limits = shared_limits(raised if shared else [raised[row]])
+        solid = figure.add_subplot(cells[row, 0], projection="3d")
+        draw_surface(solid, grid, planes[row], logs[row], limits, name)
+        flat = figure.add_subplot(cells[row, 1])
+        filled = draw_contours(flat, grid, planes[row], logs[row], limits)
+        bar = figure.colorbar(filled, ax=flat, fraction=0.046, pad=0.03, label=name)
+        color_ticks(bar, logs[row])
+        middle = cells[row, :].get_position(figure)
+        figure.text(0.5, middle.y0 - 0.075 * 2 / len(grids), row_text(grid, source, metric), ha="center", va="top")
+    return figure
+
+
+def row_text(grid: Grid, source: str, metric: str) -> str:
+    """The table row below a model: its loss, batch size, AUROC with interval, and the metric at its weights."""
+    config, scores = grid.meta.get("config", {}), grid.meta.get("checkpoint_metrics", {})
+    parts = [f"trained with {label(config['loss'])}" if "loss" in config else (grid.meta.get("name") or source)]
+    if "batch_size" in config:
+        parts.append(f"batch {config['batch_size']}")
+    if "auroc" in scores:
+        parts.append(f"AUROC {scores['auroc']:.3f} [{scores['auroc_low']:.3f}, {scores['auroc_high']:.3f}]")
+    here = np.flatnonzero(grid.x.values == 0), np.flatnonzero(grid.y.values == 0)
+    if all(len(index) for index in here):
+        parts.append(f"{label(metric)} at the model {grid.values[metric][0, here[1][0], here[0][0]]:.4g}")
+    return "  |  ".join(parts)
+
+
+if __name__ == "__main__":
+    raise SystemExit(command(main)())

@@ -1,0 +1,89 @@
+"""One surface on one set of axes: in three dimensions with its projection, or as a contour map."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.contour import QuadContourSet
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from figures.style import MAP, heights
+from landscape.grid import Grid
+from training.command import InputError
+
+LEVELS = 15
+
+
+def plane_of(grid: Grid, metric: str, plane: int, source: str) -> NDArray[np.float64]:
+    """The (ny, nx) values of `metric`, NaN where not done; InputError if the file has no such metric, plane or area."""
+    if metric not in grid.values:
+        raise InputError(f"{source}: expected metric {metric!r}, found {', '.join(grid.values)}")
+    planes, ny, nx = grid.shape
+    if not 0 <= plane < planes:
+        raise InputError(f"{source}: expected --plane from 0 to {planes - 1}, found {plane}")
+    if ny < 2 or nx < 2:
+        raise InputError(f"{source}: expected a plane of at least 2×2 points, found {ny}×{nx}; compute it with --y")
+    return np.where(grid.done[plane], grid.values[metric][plane], np.nan)
+
+
+def is_log(grid: Grid, metric: str, height: str) -> bool:
+    """Whether to draw `metric` by its logarithm: if asked for, and not of a metric that has none, such as AUROC."""
+    return height == "log" and grid.meta["metrics"][metric]["transform"] == "log"
+
+
+def levels_of(limits: tuple[float, float]) -> NDArray[np.float64]:
+    return np.linspace(*limits, LEVELS)
+
+
+def draw_surface(
+    ax: Any, grid: Grid, values: NDArray[np.float64], log: bool, limits: tuple[float, float], label: str
+) -> Any:
+    """Draw `values` as a 3D surface over its contour projection on the floor of `ax` (3D axes); returns `ax`."""
+    x, y = np.meshgrid(grid.x.values, grid.y.values)
+    z = heights(values, log)
+    low, high = limits
+    floor = low - 0.45 * (high - low)
+    style = {"cmap": MAP, "vmin": low, "vmax": high}
+    ax.plot_surface(x, y, z, rcount=60, ccount=60, linewidth=0, antialiased=True, alpha=0.95, **style)
+    ax.contourf(x, y, np.ma.masked_invalid(z), zdir="z", offset=floor, levels=levels_of(limits), alpha=0.9, **style)
+    ax.set(xlabel=axis_label("x"), ylabel=axis_label("y"), zlim=(floor, high))
+    ax.set_zlabel(label, labelpad=1)
+    ax.zaxis.set_major_locator(MaxNLocator(5))
+    # Below the surface's lowest point the axis only holds the projection.
+    ax.zaxis.set_major_formatter(FuncFormatter(lambda v, _: _tick(v, log) if v >= low - 0.02 * (high - low) else ""))
+    ax.tick_params(pad=-2)
+    ax.xaxis.labelpad = ax.yaxis.labelpad = -4
+    ax.view_init(elev=24, azim=-55)
+    ax.set_box_aspect((1, 1, 0.8), zoom=0.95)
+    return ax
+
+
+def draw_contours(
+    ax: Axes, grid: Grid, values: NDArray[np.float64], log: bool, limits: tuple[float, float]
+) -> QuadContourSet:
+    """Draw `values` as filled contours with lines at shared levels, a cross at the model; returns the filled set."""
+    z = np.ma.masked_invalid(heights(values, log))
+    where = (grid.x.values, grid.y.values)
+    filled = ax.contourf(*where, z, levels=levels_of(limits), cmap=MAP)
+    ax.contour(*where, z, levels=levels_of(limits), colors="white", linewidths=0.3, alpha=0.6)
+    ax.plot(0, 0, marker="+", color="white", markersize=6)
+    ax.set(xlabel=axis_label("x"), ylabel=axis_label("y"), xlim=where[0][[0, -1]], ylim=where[1][[0, -1]])
+    ax.set_facecolor("0.85")  # holes: not done, or diverged
+    ax.set_aspect("equal")
+    return filled
+
+
+def color_ticks(bar: Any, log: bool) -> None:
+    """Label a colour bar of heights with the values themselves."""
+    bar.locator = MaxNLocator(6)
+    bar.formatter = FuncFormatter(lambda v, _: _tick(v, log))
+    bar.update_ticks()
+
+
+def axis_label(name: str) -> str:
+    return f"{name} (step / filter norm)"
+
+
+def _tick(value: float, log: bool) -> str:
+    return f"{10**value:.3g}" if log else f"{value:.3g}"

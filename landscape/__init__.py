@@ -1,0 +1,1 @@
+"""Loss surfaces: a model or checkpoint becomes an HDF5 grid."""

@@ -1,0 +1,1 @@
+"""Data, losses, models and training runs: what produces checkpoints."""

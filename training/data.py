@@ -1,0 +1,92 @@
+"""Data sets as tensors: normal images to train on, and a test split of normal and anomalous ones.
+
+Adding a data set is adding an entry to `DATASETS`: a function that returns uint8 arrays (`training.images.RawSplit`).
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training import folders, mnist
+from training.command import InputError
+from training.config import RunConfig
+from training.images import RawSplit
+
+
+@dataclass(frozen=True)
+class Split:
+    """What one run trains and tests on. Images are float32 of shape (·, C, H, W) in [0, 1], multiples of 1/255."""
+
+    train: Tensor
+    """(N, C, H, W), normal images."""
+    test: Tensor
+    """(M, C, H, W), the whole test split."""
+    labels: np.ndarray
+    """(M,) bool, True = anomalous."""
+    ids: list[str]
+    """Of each test image: its index in MNIST's test file, or its path relative to the folder it is from."""
+    classes: list[str]
+    """Of each test image: the digit, MVTec AD's type ("good", "broken_large", …), or "normal" and "anomalous"."""
+    digest: str
+    """SHA-256 of the 8-bit pixels, their shapes and the labels: the same on every machine."""
+
+
+def load_split(config: RunConfig, data_dir: str | None) -> Split:
+    """The data of a resolved `config`; `data_dir` is what --data-dir gave, or None for $LANDSCAPE_DATA.
+
+    The data folder is only read. Raises InputError for data that are missing or cannot be used.
+    """
+    return DATASETS[config.dataset](config, data_folder(data_dir))
+
+
+def data_folder(option: str | None) -> Path | None:
+    """The folder that `option` (--data-dir) or else $LANDSCAPE_DATA names, None if neither does.
+
+    Raises InputError if there is no such folder.
+    """
+    for source, value in (("--data-dir", option), ("LANDSCAPE_DATA", os.environ.get("LANDSCAPE_DATA"))):
+        if value:
+            folder = Path(value).expanduser()
+            if not folder.is_dir():
+                raise InputError(f"{source} {value}: expected a folder of data sets, found no such folder")
+            return folder
+    return None
+
+
+def as_split(raw: RawSplit) -> Split:
+    """Tensors in [0, 1] from 8-bit images, and their digest."""
+    digest = digest_of(raw.train, raw.test, raw.labels)
+    return Split(to_tensor(raw.train), to_tensor(raw.test), raw.labels, raw.ids, raw.classes, digest)
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """uint8 / 255 as float32, of the same shape; divided by NumPy, which rounds alike on every machine."""
+    return torch.from_numpy(np.divide(images, np.float32(255), dtype=np.float32))
+
+
+def digest_of(*arrays: np.ndarray) -> str:
+    """SHA-256 over type, shape and bytes of each array; the types are of one byte, so there is no byte order."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.dtype.str}{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
+
+
+def _tensors(load: Callable[[RunConfig, Path | None], RawSplit]) -> Callable[[RunConfig, Path | None], Split]:
+    return lambda config, folder: as_split(load(config, folder))
+
+
+#: name -> a function of the resolved config and the data folder, if there is one
+DATASETS: dict[str, Callable[[RunConfig, Path | None], Split]] = {
+    "mnist-mini": _tensors(mnist.mnist_mini),
+    "mnist": _tensors(mnist.mnist),
+    "mvtec": _tensors(folders.mvtec),
+    "folder": _tensors(folders.image_folders),
+}
