@@ -74,7 +74,7 @@ def from_checkpoint(path: Path, data_dir: str | None, max_samples: int = 0) -> P
     own_set = "train-normal"
     if config.patches > 1:
         side = round(config.patches**0.5)
-        model, own_set = Patched(model, side), "train-patches"
+        model, own_set = Patched(model, side, config.image_size), "train-patches"
         patches = to_patches(sets["train-normal"].inputs, side)
         sets[own_set] = subsample(Samples(patches, patches), 0)
     return Problem(

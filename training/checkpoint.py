@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,9 @@ def read_plain(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: expected a checkpoint file, found none; make one with python -m training.train")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice on foreign pickles; the error below says what matters
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Weights only" in str(error):
             raise InputError(

@@ -50,7 +50,7 @@ def train(config: RunConfig, split: Split, device: torch.device) -> Iterator[Epo
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build_model(config).to(device)
-    images_model = Patched(model, side)
+    images_model = Patched(model, side, config.image_size)
     optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config.lr)
     loss = training_loss(config)
     order = torch.Generator().manual_seed(config.seed)

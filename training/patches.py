@@ -18,12 +18,18 @@ def from_patches(patches: Tensor, side: int) -> Tensor:
 
 
 class Patched(nn.Module):
-    """An autoencoder of patches as an autoencoder of images: cut, reconstruct, stitch."""
+    """An autoencoder of patches as an autoencoder of images of `size` pixels: cut, reconstruct, stitch.
 
-    def __init__(self, patch_model: nn.Module, side: int):
+    Images of another size are taken for patches themselves, and reconstructed as they are.
+    """
+
+    def __init__(self, patch_model: nn.Module, side: int, size: int):
         super().__init__()
         self.patch_model = patch_model
         self.side = side
+        self.size = size
 
     def forward(self, images: Tensor) -> Tensor:
+        if images.shape[-1] != self.size:
+            return self.patch_model(images)
         return from_patches(self.patch_model(to_patches(images, self.side)), self.side)

@@ -1,0 +1,61 @@
+"""What the tests share: the data folder, a command runner, small checkpoints."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+Runner = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def data_dir() -> str:
+    """The folder of full data sets, or a skip with its reason."""
+    folder = os.environ.get("LANDSCAPE_DATA")
+    if not folder:
+        pytest.skip("LANDSCAPE_DATA is not set: the full data sets are not there")
+    return folder
+
+
+def run_python(
+    *arguments: object, ranks: int = 0, env: dict[str, str] | None = None, timeout: int = 120
+) -> "subprocess.CompletedProcess[str]":
+    """Run `python arguments…` in the project, under mpirun if `ranks`; the output is captured as text."""
+    launcher = [str(BIN / "mpirun"), "-n", str(ranks)] if ranks else []
+    return subprocess.run(
+        [*launcher, sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small L2-LAMP autoencoder, two epochs on mnist-mini's digit 3."""
+    return train_small(tmp_path_factory.mktemp("run"), "l2-lamp")
+
+
+def train_small(folder: Path, loss: str, *options: str) -> Path:
+    from training.train import main
+
+    main([*SMALL, "--loss", loss, "--out", str(folder), *options])
+    return folder / "checkpoint.pt"
+
+
+SMALL = ("--dataset", "mnist-mini", "--normal", "3", "--epochs", "2", "--width", "4", "--threads", "1")

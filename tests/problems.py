@@ -1,0 +1,56 @@
+"""Landscapes with known answers."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from landscape.problem import Problem, Samples
+
+INPUTS, OUTPUTS, COUNT = 5, 3, 40
+
+
+class Linear(nn.Linear):
+    """A linear model without bias in double precision: its L2 loss is a quadratic in the weights."""
+
+    def __init__(self) -> None:
+        super().__init__(INPUTS, OUTPUTS, bias=False, dtype=torch.float64)
+
+
+def quadratic() -> Problem:
+    """L(W) = mean over samples of ‖t - W x‖², away from its minimum; its Hessian is 2·I ⊗ X'X/N."""
+    source = torch.Generator().manual_seed(5)
+    model = Linear()
+    with torch.no_grad():
+        model.weight.copy_(torch.randn(OUTPUTS, INPUTS, generator=source, dtype=torch.float64))
+    x = torch.randn(COUNT, INPUTS, generator=source, dtype=torch.float64)
+    t = torch.randn(COUNT, OUTPUTS, generator=source, dtype=torch.float64)
+    return Problem(model, {"train": Samples(x, t)}, name="quadratic")
+
+
+def quadratic_form(problem: Problem, direction: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """L, directional derivative along `direction` (OUTPUTS, INPUTS), and X'X/N, in NumPy from the definition."""
+    x, t = (part.numpy() for part in problem.sets["train"])
+    weight = problem.model.weight.detach().numpy()
+    residual = x @ weight.T - t
+    gradient = 2 * residual.T @ x / len(x)
+    return float((residual**2).sum(1).mean()), float((gradient * direction).sum()), x.T @ x / len(x)
+
+
+class Diverging(nn.Module):
+    """A scalar weight whose loss overflows for steps to the right and is NaN to the left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.log(self.weight) + torch.exp(200 * torch.relu(self.weight - 1.2))
+
+
+def diverging() -> Problem:
+    x = torch.ones(4, 1)
+    return Problem(Diverging(), {"train": Samples(x, x)}, name="diverging")
+
+
+def no_problem() -> int:
+    return 3

@@ -1,0 +1,70 @@
+"""AUROC against pair counting, a second implementation and repeated sampling."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from training.score import anomaly_score, auroc
+
+scores = st.lists(st.integers(-3, 3), min_size=1, max_size=25)
+
+
+@given(scores, scores)
+@settings(deadline=None)
+def test_auroc_is_pair_counting_with_ties_half(normal: list[int], anomalous: list[int]) -> None:
+    pairs = [(a > n) + 0.5 * (a == n) for n in normal for a in anomalous]
+    assert auroc(np.array(normal), np.array(anomalous)).value == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
+def test_auroc_is_scikit_learns() -> None:
+    source = np.random.default_rng(0)
+    normal, anomalous = source.normal(0, 1, 300).round(1), source.normal(0.8, 2, 200).round(1)
+    expected = roc_auc_score(np.r_[np.zeros(300), np.ones(200)], np.r_[normal, anomalous])
+    assert auroc(normal, anomalous).value == pytest.approx(expected, abs=1e-12)
+
+
+def test_delong_variance_is_that_of_its_definition() -> None:
+    source = np.random.default_rng(1)
+    normal, anomalous = source.normal(0, 1, 40), source.normal(1, 1, 30)
+    psi = (anomalous[:, None] > normal) + 0.5 * (anomalous[:, None] == normal)
+    expected = psi.mean(1).var(ddof=1) / 30 + psi.mean(0).var(ddof=1) / 40
+    assert auroc(normal, anomalous).stderr == pytest.approx(math.sqrt(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize(("shift", "least"), [(0.3, 0.92), (2.0, 0.92), (3.5, 0.90)])
+def test_interval_covers_the_true_auroc(shift: float, least: float) -> None:
+    truth = 0.5 * (1 + math.erf(shift / 2))
+    source = np.random.default_rng(2)
+    results = [auroc(source.normal(0, 1, 60), source.normal(shift, 1, 80)) for _ in range(500)]
+    assert np.mean([result.low <= truth <= result.high for result in results]) >= least
+
+
+def test_perfect_separation_has_an_interval_with_a_width() -> None:
+    result = auroc(np.arange(50.0), np.arange(100.0, 140.0))
+    assert (result.value, result.high) == (1.0, 1.0)
+    assert 0.85 < result.low < 1
+    reverse = auroc(np.arange(100.0, 140.0), np.arange(50.0))
+    assert (reverse.value, reverse.low) == (0.0, 0.0)
+    assert reverse.high == pytest.approx(1 - result.low)
+
+
+def test_nan_scores_give_nan_and_infinite_ones_are_ordered() -> None:
+    assert math.isnan(auroc(np.array([0.0, np.nan]), np.array([1.0])).value)
+    assert auroc(np.array([0.0, 1.0]), np.array([np.inf, 2.0])).value == 1
+
+
+def test_an_absent_class_is_an_error() -> None:
+    with pytest.raises(ValueError, match="expected normal and anomalous scores, found 2 normal and 0 anomalous"):
+        auroc(np.array([0.0, 1.0]), np.array([]))
+
+
+def test_anomaly_score_is_the_mean_square_over_pixels() -> None:
+    output, target = torch.rand(4, 3, 5, 6), torch.rand(4, 3, 5, 6)
+    expected = np.array([np.mean((o - t) ** 2) for o, t in zip(output.numpy(), target.numpy(), strict=True)])
+    np.testing.assert_allclose(anomaly_score(output, target).numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(anomaly_score(output.numpy(), target.numpy()), expected, rtol=1e-6)

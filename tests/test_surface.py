@@ -1,0 +1,314 @@
+"""Surfaces against closed forms; metrics against slow second computations; ranks against each other."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from conftest import run_python, train_small
+from problems import INPUTS, OUTPUTS, diverging, quadratic, quadratic_form
+
+from landscape.directions import random_directions
+from landscape.evaluate import Evaluator
+from landscape.grid import Axis, Grid, parse_axis, read_grid
+from landscape.metrics import Metric, resolve_metrics
+from landscape.problem import Problem, Samples, from_checkpoint, subsample
+from landscape.surface import main
+from training.command import InputError
+from training.fit import image_scores
+from training.losses import Lamp, per_sample_loss
+from training.score import auroc
+
+CPU = torch.device("cpu")
+
+
+def surface(*options: object) -> None:
+    main([str(option) for option in options])
+
+
+def test_surface_of_a_quadratic_is_its_closed_form(tmp_path: Path) -> None:
+    """L(W + αD + βE) = L + α gᵀd + β gᵀe + ½ vᵀHv, on a plane that is not square, at every point."""
+    surface("--problem", "tests.problems:quadratic", "--x=-2:1:7", "--y=-0.5:0.5:4", "--out", tmp_path / "q.h5")
+    grid = read_grid(tmp_path / "q.h5")
+    assert grid.values["l2"].shape == (1, 4, 7)
+    assert grid.done.all()
+    assert grid.evaluated.all()
+    d, e = (direction.params["weight"].numpy() for direction in random_directions(quadratic().model, seed=0))
+    with h5py.File(tmp_path / "q.h5") as file:
+        np.testing.assert_array_equal(file["directions/0/x/weight"], d)
+        np.testing.assert_array_equal(file["directions/0/y/weight"], e)
+    base, slope_d, gram = quadratic_form(quadratic(), d)
+    _, slope_e, _ = quadratic_form(quadratic(), e)
+    hessian = np.kron(np.eye(OUTPUTS), 2 * gram)
+    assert hessian.shape == (INPUTS * OUTPUTS, INPUTS * OUTPUTS)
+    for row, beta in enumerate(grid.y.values):
+        for column, alpha in enumerate(grid.x.values):
+            v = (alpha * d + beta * e).ravel()
+            expected = base + alpha * slope_d + beta * slope_e + 0.5 * v @ hessian @ v
+            assert grid.values["l2"][0, row, column] == pytest.approx(expected, rel=1e-12)
+
+
+def test_standard_error_is_that_of_the_mean_over_samples(tmp_path: Path) -> None:
+    surface("--problem", "tests.problems:quadratic", "--x=0:0:1", "--out", tmp_path / "q.h5")
+    x, t = (part.numpy() for part in quadratic().sets["train"])
+    losses = ((x @ quadratic().model.weight.detach().numpy().T - t) ** 2).sum(1)
+    grid = read_grid(tmp_path / "q.h5")
+    assert grid.values["l2"][0, 0, 0] == pytest.approx(losses.mean(), rel=1e-12)
+    assert grid.stderr["l2"][0, 0, 0] == pytest.approx(losses.std(ddof=1) / np.sqrt(len(x)), rel=1e-12)
+
+
+def test_lines_planes_and_ranges_that_touch_zero(tmp_path: Path) -> None:
+    surface("--problem", "tests.problems:quadratic", "--x=0:1:3", "--planes", 3, "--out", tmp_path / "l.h5")
+    grid = read_grid(tmp_path / "l.h5")
+    assert grid.values["l2"].shape == (3, 1, 3)
+    base = grid.values["l2"][:, 0, 0]
+    assert base[0] == base[1] == base[2]
+    assert len(set(grid.values["l2"][:, 0, 2])) == 3
+    surface("--problem", "tests.problems:quadratic", "--x=0:1:3", "--y=-1:0:2", "--out", tmp_path / "p.h5")
+    np.testing.assert_array_equal(read_grid(tmp_path / "p.h5").values["l2"][0, 1], grid.values["l2"][0, 0])
+
+
+def slow_metrics(path: Path, metric_seed: int = 0) -> dict[str, float]:
+    """Metrics of a checkpoint's weights, by other means: batch by batch, image by image."""
+    from training.checkpoint import load_checkpoint
+    from training.data import load_split
+    from training.models import build_model
+
+    found = load_checkpoint(path)
+    split = load_split(found.config, None)
+    model = build_model(found.config)
+    model.load_state_dict({**found.params, **found.buffers})
+    model.eval()
+    scores = image_scores(model, split.test).numpy()
+    order = torch.randperm(len(split.train), generator=torch.Generator().manual_seed(metric_seed))
+    own = 0.0
+    with torch.no_grad():
+        for indices in order.split(found.config.batch_size):
+            batch = split.train[indices]
+            lamp = Lamp(found.config.lamp_scale, found.config.lamp_detach, found.config.lamp_eps)
+            own += float(per_sample_loss(found.config.loss, lamp)(model(batch), batch).double().sum())
+        fixed = per_sample_loss("l2-lamp", Lamp("none"))(model(split.train), split.train).double().mean()
+    return {
+        "l2": float(image_scores(model, split.train).mean()) * 1024,
+        "l2@test-anomalous": float(scores[split.labels].mean()) * 1024,
+        "auroc": auroc(scores[~split.labels], scores[split.labels]).value,
+        "l2-lamp": float(fixed),
+        "own": own / len(split.train),
+    }
+
+
+@pytest.mark.parametrize("batch_size", [48, 600])
+def test_metrics_at_the_model_are_those_of_slow_computations(tmp_path: Path, batch_size: int) -> None:
+    path = train_small(tmp_path, "l2-lamp", "--batch-size", str(batch_size))
+    expected = slow_metrics(path)
+    names = ",".join(expected)
+    surface("--ckpt", path, "--x=0:0:1", "--metrics", names, "--threads", 1, "--out", tmp_path / "s.h5")
+    grid = read_grid(tmp_path / "s.h5")
+    for name, value in expected.items():
+        assert grid.values[name][0, 0, 0] == pytest.approx(value, rel=1e-5)
+    assert grid.meta["checkpoint_metrics"]["auroc"] == pytest.approx(expected["auroc"], abs=1e-4)
+    assert grid.stderr["own"][0, 0, 0] > 0
+
+
+def test_own_of_a_patched_model_is_over_batches_of_patches(tmp_path: Path) -> None:
+    path = train_small(tmp_path, "l2-lamp", "--patches", "4", "--depth", "3", "--batch-size", "64")
+    problem = from_checkpoint(path, None)
+    evaluator = Evaluator(problem, resolve_metrics(problem, ["own", "l2"]), [()], CPU)
+    (own, l2), _ = evaluator.at(0, [])
+    patches = problem.sets["train-patches"].inputs
+    assert patches.shape == (4000, 1, 16, 16)
+    with torch.no_grad():
+        model = problem.model.patch_model
+        losses = [per_sample_loss("l2-lamp", Lamp())(model(batch), batch).sum() for batch in patches.split(64)]
+    assert own == pytest.approx(float(sum(losses)) / 4000, rel=1e-5)
+    assert l2 == pytest.approx(
+        float(image_scores(problem.model, problem.sets["train-normal"].inputs).mean()) * 1024, rel=1e-5
+    )
+
+
+def test_max_samples_takes_a_seeded_subset_that_the_file_states(checkpoint: Path, tmp_path: Path) -> None:
+    surface("--ckpt", checkpoint, "--x=0:0:1", "--max-samples", 50, "--out", tmp_path / "s.h5")
+    grid = read_grid(tmp_path / "s.h5")
+    assert set(grid.meta["identity"]["samples"].values()) == {50}
+    whole = from_checkpoint(checkpoint, None).sets["train-normal"].inputs
+    torch.testing.assert_close(from_checkpoint(checkpoint, None, 50).sets["train-normal"].inputs, whole[:50])
+    values = torch.arange(10.0)
+    shuffled = subsample(Samples(values, values), 0)
+    assert shuffled.targets is shuffled.inputs
+    assert sorted(shuffled.inputs.tolist()) == values.tolist()
+
+
+def test_batching_does_not_change_the_numbers(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for batch in (7, 250, 10_000):
+        monkeypatch.setattr("landscape.evaluate.BATCH", batch)
+        problem = from_checkpoint(checkpoint, None)
+        metrics = resolve_metrics(problem, ["l2", "own", "ssim", "auroc"])
+        results.append(Evaluator(problem, metrics, [()], CPU).at(0, []))
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
+    np.testing.assert_allclose(results[2], results[0], rtol=1e-6)
+
+
+def test_diverged_points_are_stored_as_they_are(tmp_path: Path) -> None:
+    surface("--problem", "tests.problems:diverging", "--x=-2:2:5", "--out", tmp_path / "d.h5")
+    grid = read_grid(tmp_path / "d.h5")
+    values = grid.values["l2"][0, 0]
+    assert np.isnan(values).any() or np.isinf(values).any()
+    assert np.isfinite(values[2])
+    assert grid.done.all()
+    before = (tmp_path / "d.h5").read_bytes()
+    surface("--problem", "tests.problems:diverging", "--x=-2:2:5", "--out", tmp_path / "d.h5")
+    assert (tmp_path / "d.h5").read_bytes() == before
+    assert diverging().name == "diverging"
+
+
+def same_content(first: Path, second: Path, rtol: float = 0.0) -> None:
+    """Hold every data set, axis and attribute but the command line of two files equal."""
+    with h5py.File(first) as a, h5py.File(second) as b:
+        names: list[str] = []
+        a.visit(names.append)
+        others: list[str] = []
+        b.visit(others.append)
+        assert names == others
+        for name in names:
+            if isinstance(a[name], h5py.Dataset):
+                np.testing.assert_allclose(a[name][()], b[name][()], rtol=rtol, atol=0, equal_nan=True)
+        for name in set(a.attrs) | set(b.attrs):
+            if name != "command":
+                assert a.attrs[name] == b.attrs[name]
+
+
+def test_1_2_and_4_ranks_give_the_same_file(checkpoint: Path, tmp_path: Path) -> None:
+    for ranks in (0, 1, 2, 4):
+        done = run_python(
+            "-m",
+            "landscape.surface",
+            "--ckpt",
+            checkpoint,
+            "--x=-1:1:5",
+            "--y=-0.5:0.5:3",
+            "--threads",
+            1,
+            "--metrics",
+            "l2,own,l2@test-anomalous",
+            "--max-samples",
+            100,
+            "--out",
+            tmp_path / f"{ranks}.h5",
+            ranks=ranks,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [str(tmp_path / f"{ranks}.h5")]
+        assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".") or p.suffix == ".lock") == []
+    for ranks in (1, 2, 4):
+        same_content(tmp_path / "0.h5", tmp_path / f"{ranks}.h5")
+
+
+def test_thread_counts_agree_to_rounding(checkpoint: Path, tmp_path: Path) -> None:
+    for threads in (1, 2):
+        options = ["--ckpt", checkpoint, "--x=-1:1:3", "--metrics", "l2,own,auroc", "--threads", threads]
+        surface(*options, "--out", tmp_path / f"{threads}.h5")
+    same_content(tmp_path / "1.h5", tmp_path / "2.h5", rtol=1e-6)
+
+
+def test_auroc_needs_the_test_sets_and_sets_need_names() -> None:
+    problem = quadratic()
+    for names, message in {
+        ("auroc",): "expected sets among train, found 'test-normal' for 'auroc'",
+        ("l2@elsewhere",): "expected sets among train, found 'elsewhere'",
+        ("l3",): "expected names among l2, l2-lamp",
+        ("auroc@train",): "without @set: it is over test-normal and test-anomalous",
+        ("l2", "l2"): "expected different names",
+        (): "expected different names, found none",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            resolve_metrics(problem, names)
+    assert resolve_metrics(problem, ["l2@train"])[0].over == ("train",)
+
+
+def test_a_problem_may_bring_metrics_of_its_own() -> None:
+    problem = quadratic()
+    problem.metrics = {"worst": Metric("worst", "largest residual", lambda o, t: (o - t).abs().amax(1))}
+    evaluator = Evaluator(problem, resolve_metrics(problem, ["worst"]), [()], CPU)
+    x, t = problem.sets["train"]
+    expected = (x @ problem.model.weight.detach().T - t).abs().amax(1).mean()
+    assert evaluator.at(0, [])[0, 0] == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("-1:1:5", [-1, -0.5, 0, 0.5, 1]), ("0:2:3", [0, 1, 2]), ("-0.5:0.5:2", [-0.5, 0.5]), ("3:3:1", [3])],
+)
+def test_axes(text: str, expected: list[float]) -> None:
+    np.testing.assert_allclose(parse_axis("x", text).values, expected)
+
+
+def test_the_base_point_lies_on_symmetric_axes_of_any_odd_length() -> None:
+    for count in range(3, 402, 2):
+        assert parse_axis("x", f"-0.3:0.3:{count}").values[count // 2] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1", "expected low:high:count"),
+        ("a:b:c", "expected low:high:count"),
+        ("-1:1:2.5", "expected low:high:count"),
+        ("1:-1:5", "expected low < high"),
+        ("0:1:1", "expected low < high"),
+        ("0:0:3", "expected low < high"),
+        ("-inf:1:3", "expected finite ends"),
+        ("nan:1:3", "expected finite ends"),
+        ("0:1:0", "expected 1 to 10001 points"),
+    ],
+)
+def test_bad_axes_are_named(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"--x=.*{message}"):
+        parse_axis("x", text)
+
+
+def test_grid_attributes_say_where_it_came_from(checkpoint: Path, tmp_path: Path) -> None:
+    surface(
+        "--ckpt", checkpoint, "--x=-1:1:3", "--max-samples", 20, "--metrics", "l2,auroc", "--out", tmp_path / "s.h5"
+    )
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file.attrs["format"] == "landscape-grid"
+        assert file.attrs["format_version"] == 1
+        assert json.loads(file.attrs["config"])["loss"] == "l2-lamp"
+        identity = json.loads(file.attrs["identity"])
+        assert len(identity["weights"]) == len(identity["data"]) == 64
+        assert identity["metrics"]["auroc"]["transform"] == "none"
+        assert json.loads(file.attrs["software"])["torch"] == torch.__version__
+        assert file["metrics/l2"].dims[2][0].name == "/axes/x"
+        assert file["metrics/l2"].dtype == np.float64
+    grid = read_grid(tmp_path / "s.h5")
+    assert isinstance(grid, Grid)
+    assert isinstance(grid.x, Axis)
+
+
+def test_a_problem_needs_a_factory_that_returns_one(tmp_path: Path) -> None:
+    for name, message in {
+        "tests.problems": "expected package.module:factory",
+        "tests.nowhere:f": "found none named 'tests.nowhere'",
+        "tests.problems:f": "expected 'f' in tests.problems, found none",
+        "tests.problems:no_problem": "found int",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            surface("--problem", name, "--out", tmp_path / "x.h5")
+
+
+def test_other_data_than_those_trained_on_are_refused(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dataclasses
+
+    from training import data
+
+    real = data.load_split
+    monkeypatch.setattr(data, "load_split", lambda *a: dataclasses.replace(real(*a), digest="0" * 64))
+    with pytest.raises(InputError, match="expected the data it was trained on"):
+        from_checkpoint(checkpoint, None)
+
+
+def test_problem_is_what_users_construct() -> None:
+    assert Problem(torch.nn.Linear(2, 2), {"a": Samples(torch.ones(1, 2), torch.ones(1, 2))}).name == ""
