@@ -22,7 +22,7 @@ class Fig2:
     out: Path
     """The NPZ file."""
     points: int = 401
-    """Residuals from 0 to 1."""
+    """Residuals, evenly spaced up to 1."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,7 +42,8 @@ def fig2_curves(points: int) -> dict[str, np.ndarray]:
 
     from training.losses import FIXED_LAMP, per_sample_loss
 
-    residual = torch.linspace(0, 1, points, dtype=torch.float64).view(-1, 1, 1, 1)
+    # From just above 0, where the gradient of L1 has no value.
+    residual = torch.linspace(1 / points, 1, points, dtype=torch.float64).view(-1, 1, 1, 1)
     curves = {"residual": residual.flatten().numpy(), "eps": np.array(FIXED_LAMP.eps)}
     for name in FIG2_LOSSES:
         output = residual.clone().requires_grad_()

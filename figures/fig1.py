@@ -55,16 +55,16 @@ def draw(grids: dict[str, Grid], metric: str, height: str = "log", plane: int = 
     definitions = {grid.meta["metrics"][metric]["definition"] for grid in grids.values()}
     shared = len(definitions) == 1
     figure = Figure(figsize=(PAGE, 3.05 * len(grids)))
-    cells = figure.add_gridspec(len(grids), 2, width_ratios=(1.25, 1), wspace=0.12, hspace=0.32)
-    name = f"{label(metric)} loss" if metric not in ("own", "auroc") else label(metric)
+    cells = figure.add_gridspec(len(grids), 2, width_ratios=(1.3, 1), wspace=0.2, hspace=0.32)
+    name = label(metric) if metric in ("own", "auroc") else f"{label(metric)} loss (sum over pixels)"
     for row, (source, grid) in enumerate(grids.items()):
         limits = shared_limits(raised if shared else [raised[row]])
         solid = figure.add_subplot(cells[row, 0], projection="3d")
-        draw_surface(solid, grid, planes[row], logs[row], limits, name)
+        draw_surface(solid, grid, planes[row], logs[row], limits)
         flat = figure.add_subplot(cells[row, 1])
         filled = draw_contours(flat, grid, planes[row], logs[row], limits)
         bar = figure.colorbar(filled, ax=flat, fraction=0.046, pad=0.03, label=name)
-        color_ticks(bar, logs[row])
+        color_ticks(bar, limits, logs[row])
         middle = cells[row, :].get_position(figure)
         figure.text(0.5, middle.y0 - 0.075 * 2 / len(grids), row_text(grid, source, metric), ha="center", va="top")
     return figure

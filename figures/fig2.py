@@ -59,7 +59,7 @@ def draw(curves: dict[str, NDArray[np.float64]]) -> Figure:
             ax.plot(residual, curves[f"{quantity}_{name}"], style, color=color, label=label(name))
         ax.set(xlabel="residual |r| = |y − ŷ| of one pixel", ylabel=text, xlim=(0, 1))
         ax.grid(alpha=0.3, linewidth=0.4)
-    axes[0].set_ylim(0, 5)
+    axes[0].set_ylim(0, 7)
     axes[1].set_ylim(0, 15)
     axes[0].legend(frameon=False)
     figure.suptitle(

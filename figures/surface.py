@@ -1,11 +1,12 @@
 """One surface on one set of axes: in three dimensions with its projection, or as a contour map."""
 
+import math
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from figures.style import MAP, heights
@@ -36,9 +37,7 @@ def levels_of(limits: tuple[float, float]) -> NDArray[np.float64]:
     return np.linspace(*limits, LEVELS)
 
 
-def draw_surface(
-    ax: Any, grid: Grid, values: NDArray[np.float64], log: bool, limits: tuple[float, float], label: str
-) -> Any:
+def draw_surface(ax: Any, grid: Grid, values: NDArray[np.float64], log: bool, limits: tuple[float, float]) -> Any:
     """Draw `values` as a 3D surface over its contour projection on the floor of `ax` (3D axes); returns `ax`."""
     x, y = np.meshgrid(grid.x.values, grid.y.values)
     z = heights(values, log)
@@ -48,14 +47,12 @@ def draw_surface(
     ax.plot_surface(x, y, z, rcount=60, ccount=60, linewidth=0, antialiased=True, alpha=0.95, **style)
     ax.contourf(x, y, np.ma.masked_invalid(z), zdir="z", offset=floor, levels=levels_of(limits), alpha=0.9, **style)
     ax.set(xlabel=axis_label("x"), ylabel=axis_label("y"), zlim=(floor, high))
-    ax.set_zlabel(label, labelpad=1)
-    ax.zaxis.set_major_locator(MaxNLocator(5))
-    # Below the surface's lowest point the axis only holds the projection.
-    ax.zaxis.set_major_formatter(FuncFormatter(lambda v, _: _tick(v, log) if v >= low - 0.02 * (high - low) else ""))
+    # Below the surface's lowest point the height axis only holds the projection, so no ticks there.
+    ax.set_zticks(ticks := ticks_of(limits, log), [tick_text(tick, log) for tick in ticks])
     ax.tick_params(pad=-2)
-    ax.xaxis.labelpad = ax.yaxis.labelpad = -4
+    ax.xaxis.labelpad = ax.yaxis.labelpad = -3
     ax.view_init(elev=24, azim=-55)
-    ax.set_box_aspect((1, 1, 0.8), zoom=0.95)
+    ax.set_box_aspect((1, 1, 0.85), zoom=1.0)
     return ax
 
 
@@ -74,16 +71,28 @@ def draw_contours(
     return filled
 
 
-def color_ticks(bar: Any, log: bool) -> None:
+def color_ticks(bar: Any, limits: tuple[float, float], log: bool) -> None:
     """Label a colour bar of heights with the values themselves."""
-    bar.locator = MaxNLocator(6)
-    bar.formatter = FuncFormatter(lambda v, _: _tick(v, log))
-    bar.update_ticks()
+    bar.set_ticks(ticks := ticks_of(limits, log), labels=[tick_text(tick, log) for tick in ticks])
+
+
+def ticks_of(limits: tuple[float, float], log: bool) -> list[float]:
+    """Heights to label: of round values, of 1, 2 and 5 times powers of ten if `log` and the range is wide enough."""
+    low, high = limits
+    round_values = [
+        height
+        for power in range(math.floor(low) - 1, math.ceil(high) + 1)
+        for digit in (1, 2, 5)
+        if low <= (height := power + math.log10(digit)) <= high
+    ]
+    if log and 3 <= len(round_values) <= 12:
+        return round_values
+    return [float(tick) for tick in MaxNLocator(6).tick_values(low, high) if low <= tick <= high]
+
+
+def tick_text(height: float, log: bool) -> str:
+    return f"{10**height:.3g}" if log else f"{height:.3g}"
 
 
 def axis_label(name: str) -> str:
     return f"{name} (step / filter norm)"
-
-
-def _tick(value: float, log: bool) -> str:
-    return f"{10**value:.3g}" if log else f"{value:.3g}"

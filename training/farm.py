@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from training.command import InputError
 
@@ -86,7 +86,6 @@ def together(comm: Any | None, prepare: Callable[[], Result]) -> Result:
         problem = str(error)
     except BaseException as error:
         stop_all(comm, error)
-        raise
     problems = [text for text in comm.allgather(problem) if text is not None]
     if problems:
         raise InputError(problems[0])
@@ -113,18 +112,21 @@ def farm(
         return {"tasks": count, "busy_s": busy, "idle_s": waiting}
     except BaseException as error:
         stop_all(comm, error)
-        raise
 
 
-def stop_all(comm: Any, error: BaseException) -> None:
+def stop_all(comm: Any, error: BaseException) -> NoReturn:
     """End all ranks with one message and status: others may be waiting for this one for ever."""
-    if isinstance(error, (InputError, OSError, MemoryError)):
-        print(f"error: rank {comm.rank}: {error or type(error).__name__}", file=sys.stderr)
-    else:
+    from mpi4py import MPI
+
+    if isinstance(error, MPI.Exception):
+        time.sleep(1)  # most likely another rank failed first: let its message be the only one
+    elif not isinstance(error, (InputError, OSError, MemoryError)):
         traceback.print_exception(error)
-        print(f"error: rank {comm.rank}: {type(error).__name__}: {error}", file=sys.stderr)
+    print(f"error: rank {comm.rank}: {error or type(error).__name__}", file=sys.stderr)
     sys.stderr.flush()
-    comm.Abort(2 if isinstance(error, InputError) else 1)
+    status = 2 if isinstance(error, InputError) else 1
+    comm.Abort(status)
+    os._exit(status)  # where Abort returns, Python's own exit would wait for the other ranks
 
 
 def _farm_alone(tasks: Sequence[int], compute: Callable[[int], Any], store: Store) -> dict[str, float]:
