@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from landscape.directions import Direction
+from landscape.forward import Forward
 from landscape.metrics import Metric
 from landscape.params import Mover
 from landscape.problem import Problem, Samples
-
-BATCH = 250  # samples a forward pass: large enough for the overhead of calls, small enough for the caches
 
 
 class Evaluator:
@@ -27,43 +26,46 @@ class Evaluator:
         metrics: Sequence[Metric],
         planes: Sequence[Sequence[Direction]],
         device: torch.device,
+        allow_rewrite: bool = True,
     ):
         self.metrics = metrics
-        self.model = problem.model.to(device).eval()
-        self.movers = [Mover(self.model, [direction.params for direction in plane]) for plane in planes]
-        needed = {name for metric in metrics for name in metric.over}
-        self.sets = {name: to_device(problem.sets[name], device) for name in problem.sets if name in needed}
-        self.groups = {name: max(metric.group for metric in metrics if name in metric.over) for name in self.sets}
+        model = problem.model.to(device).eval()
+        self.movers = [Mover(model, [direction.params for direction in plane]) for plane in planes]
+        self.forward = Forward(model, device, allow_rewrite)
+        self.over = {
+            name: [metric for metric in metrics if name in metric.over]
+            for name in problem.sets
+            if any(name in metric.over for metric in metrics)
+        }
+        self.blocks = {
+            name: self.forward.lay_out(
+                to_device(problem.sets[name], device), max(metric.group for metric in self.over[name])
+            )
+            for name in self.over
+        }
+        self.counts = {name: len(problem.sets[name].inputs) for name in self.over}
 
-    @torch.inference_mode()
     def at(self, plane: int, steps: Sequence[float]) -> np.ndarray:
         """Values and standard errors, (2, metrics), at θ + Σ steps·directions of `plane`."""
         self.movers[plane].to(steps)
-        values = {name: self._values(name) for name in self.sets}
+        self.forward.refresh()
+        values = {name: self._values(name) for name in self.over}
         results = []
         for metric in self.metrics:
-            sizes = [group_sizes(len(self.sets[name].inputs), metric.group) for name in metric.over]
+            sizes = [group_sizes(self.counts[name], metric.group) for name in metric.over]
             results.append(metric.value([values[name][metric.name] for name in metric.over], sizes))
         return np.array(results, np.float64).T
 
     def _values(self, name: str) -> dict[str, np.ndarray]:
         """The values that each metric over set `name` takes of its samples, in double precision on the host."""
-        metrics = [metric for metric in self.metrics if name in metric.over]
-        parts: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
-        # A metric of groups, such as `own`, needs whole groups in one block.
-        block = self.groups[name] * max(1, BATCH // self.groups[name])
-        inputs, targets = self.sets[name]
-        for start in range(0, len(inputs), block):
-            target = targets[start : start + block]
-            output = self._forward(inputs[start : start + block])
-            for metric in metrics:
-                parts[metric.name].append(metric.per_sample(output, target))
-        return {metric: torch.cat(values).double().cpu().numpy() for metric, values in parts.items()}
+        metrics = self.over[name]
 
-    def _forward(self, inputs: Tensor) -> Tensor:
-        if len(inputs) <= 2 * BATCH:
-            return self.model(inputs)
-        return torch.cat([self.model(part) for part in inputs.split(BATCH)])
+        def measure(output: Tensor, target: Tensor) -> list[Tensor]:
+            return [metric.per_sample(output, target) for metric in metrics]
+
+        parts = self.forward.map(measure, self.blocks[name])
+        columns = [torch.cat(column).double().cpu().numpy() for column in zip(*parts, strict=True)]
+        return {metric.name: column for metric, column in zip(metrics, columns, strict=True)}
 
 
 def to_device(samples: Samples, device: torch.device) -> Samples:

@@ -140,15 +140,30 @@ def test_max_samples_takes_a_seeded_subset_that_the_file_states(checkpoint: Path
     assert sorted(shuffled.inputs.tolist()) == values.tolist()
 
 
-def test_batching_does_not_change_the_numbers(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rewrite", [False, True])
+def test_batching_and_threads_do_not_change_the_numbers(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, rewrite: bool
+) -> None:
     results = []
-    for batch in (7, 250, 10_000):
-        monkeypatch.setattr("landscape.evaluate.BATCH", batch)
+    for batch, threads in ((7, 1), (250, 2), (10_000, 1)):
+        monkeypatch.setattr("landscape.forward.BATCH", batch)
+        monkeypatch.setattr("landscape.rewrite.Rewritten.batch_size", lambda self, shape, batch=batch: batch)
+        torch.set_num_threads(threads)
         problem = from_checkpoint(checkpoint, None)
         metrics = resolve_metrics(problem, ["l2", "own", "ssim", "auroc"])
-        results.append(Evaluator(problem, metrics, [()], CPU).at(0, []))
+        results.append(Evaluator(problem, metrics, [()], CPU, allow_rewrite=rewrite).at(0, []))
     np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
     np.testing.assert_allclose(results[2], results[0], rtol=1e-6)
+
+
+def test_the_rewritten_surface_equals_the_plain_one(checkpoint: Path) -> None:
+    problem = from_checkpoint(checkpoint, None)
+    metrics = resolve_metrics(problem, ["l2", "own", "l2-lamp", "l1", "ssim", "l2@test-anomalous"])
+    plane = random_directions(problem.model, seed=1)
+    plain, fast = (Evaluator(problem, metrics, [plane], CPU, allow_rewrite=allow) for allow in (False, True))
+    assert fast.forward.rewritten is not None
+    for steps in ([0.0, 0.0], [1.0, -0.7], [-0.3, 2.0]):
+        np.testing.assert_allclose(fast.at(0, steps)[0], plain.at(0, steps)[0], rtol=1e-5)
 
 
 def test_diverged_points_are_stored_as_they_are(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ def parse(config: type[T], argv: Sequence[str] | None, prog: str, description: s
     )
 
 
-def parse_one_of(choices: dict[str, Callable[..., Any]], argv: Sequence[str] | None, prog: str, description: str) -> Any:
+def parse_one_of(
+    choices: dict[str, Callable[..., Any]], argv: Sequence[str] | None, prog: str, description: str
+) -> Any:
     """As :func:`parse`, for a command whose first word names one of `choices`."""
     import tyro
 
