@@ -44,7 +44,7 @@ def use_style() -> None:
             "legend.fontsize": 7,
             "axes.linewidth": 0.6,
             "lines.linewidth": 1.2,
-            "savefig.dpi": 200,
+            "savefig.dpi": 150,
             "svg.fonttype": "none",
             "svg.hashsalt": "landscape",
             "pdf.fonttype": 42,

@@ -44,7 +44,7 @@ def draw_surface(ax: Any, grid: Grid, values: NDArray[np.float64], log: bool, li
     low, high = limits
     floor = low - 0.45 * (high - low)
     style = {"cmap": MAP, "vmin": low, "vmax": high}
-    ax.plot_surface(x, y, z, rcount=60, ccount=60, linewidth=0, antialiased=True, alpha=0.95, **style)
+    ax.plot_surface(x, y, z, rcount=60, ccount=60, linewidth=0, antialiased=False, **style)
     ax.contourf(x, y, np.ma.masked_invalid(z), zdir="z", offset=floor, levels=levels_of(limits), alpha=0.9, **style)
     ax.set(xlabel=axis_label("x"), ylabel=axis_label("y"), zlim=(floor, high))
     # Below the surface's lowest point the height axis only holds the projection, so no ticks there.

@@ -116,7 +116,7 @@ def read_plain(path: Path) -> Any:
             warnings.simplefilter("ignore")  # torch's advice on foreign pickles; the error below says what matters
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Weights only" in str(error):
+        if "GLOBAL" in str(error):  # it names a function or class to call
             raise InputError(
                 f"{path}: expected tensors and plain values alone, found pickled code, which is not run; "
                 "use a checkpoint written by training.train"

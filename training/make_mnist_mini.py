@@ -1,6 +1,4 @@
-"""Make `mnist-mini`, the MNIST digits that are shipped: 1,000 training and 200 test images of each.
-
-    python -m training.make_mnist_mini --data-dir DIR --out training/assets/mnist-mini.npz
+"""`python -m training.make_mnist_mini`: the MNIST digits that are shipped, 1,000 training and 200 test images of each.
 
 The same NumPy and zlib write the same bytes.
 """
@@ -21,6 +19,11 @@ from training.mnist import Digits, read_mnist
 
 SEED = 2024
 TRAIN, TEST = 1000, 200  # images of each digit
+
+
+DESCRIPTION = """Make the small MNIST that is shipped.
+
+Example: python -m training.make_mnist_mini --data-dir DIR --out training/assets/mnist-mini.npz"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw the images, write the file, print its path."""
-    options = parse(Options, argv, "training.make_mnist_mini", "Make the small MNIST that is shipped.")
+    options = parse(Options, argv, "training.make_mnist_mini", DESCRIPTION)
     out = Path(options.out)
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: expected a file in a folder that exists, found no folder {out.parent}")

@@ -1,0 +1,128 @@
+"""Every command: its help, its speed, its last line; bad input gives one line, status 2 and no traceback."""
+
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run_python
+
+COMMANDS = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in ("training", "landscape", "analysis", "figures")
+    for path in (ROOT / package).glob("*.py")
+    if 'if __name__ == "__main__":' in path.read_text()
+)
+
+
+def test_all_commands_are_known() -> None:
+    assert {
+        "training.train",
+        "landscape.surface",
+        "analysis.tables",
+        "analysis.panels",
+        "figures.fig1",
+        "figures.fig2",
+    } <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_answers_in_about_a_second_with_an_example(command: str) -> None:
+    times = []
+    for _ in range(2):
+        start = time.monotonic()
+        done = run_python("-m", command, "--help")
+        times.append(time.monotonic() - start)
+    assert done.returncode == 0
+    assert f"python -m {command}" in done.stdout
+    assert "Example" in done.stdout
+    assert done.stderr == ""
+    assert min(times) < 2.5  # about one on an idle machine, and importing torch alone takes two
+
+
+def refused(*arguments: object, env: dict[str, str] | None = None) -> str:
+    """Run a command that must refuse: status 2, one line on stderr, nothing on stdout. Returns the line."""
+    done = run_python("-m", *arguments, env=env)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    return done.stderr
+
+
+def test_bad_input_to_training(tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "run")
+    cases = {
+        ("--dataset", "mvtec"): "mvtec",
+        ("--dataset", "mnist", "--data-dir", tmp_path / "nowhere"): "nowhere",
+        ("--dataset", "mnist", "--data-dir", tmp_path): "mnist",
+        ("--dataset", "folder"): "--train-dir",
+        ("--normal", "12"): "--normal: expected a digit from 0 to 9, found 12",
+        ("--batch-size", "0"): "--batch-size: expected at least 1, found 0",
+        ("--device", "cuda:99"): "--device",
+        ("--threads", "-1"): "--threads",
+    }
+    for options, message in cases.items():
+        assert message in refused("training.train", *options, *out, env={"LANDSCAPE_DATA": ""})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    assert "expected a folder that can be written" in refused("training.train", "--out", tmp_path / "file" / "x")
+
+
+def test_bad_input_to_surface(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    (tmp_path / "text.h5").write_text("no HDF5")
+    quadratic = ("--problem", "tests.problems:quadratic", "--x=-1:1:3")
+    out = ("--out", tmp_path / "s.h5")
+    cases: dict[tuple[object, ...], str] = {
+        out: "--ckpt, --problem: expected one of them, found neither",
+        (*quadratic, "--ckpt", checkpoint, *out): "expected one of them, found both",
+        ("--ckpt", tmp_path / "absent.pt", *out): "absent.pt: expected a checkpoint file, found none",
+        ("--ckpt", tmp_path / "text.pt", *out): "text.pt: expected a checkpoint, found a damaged or foreign file",
+        (*quadratic, "--metrics", "l3", *out): "--metrics: expected names among",
+        (*quadratic, "--y=1:-1:3", *out): "--y=1:-1:3: expected low < high",
+        (*quadratic, "--planes", "0", *out): "--planes: expected at least 1, found 0",
+        ("--problem", "nowhere:f", *out): "--problem nowhere:f",
+        (*quadratic, "--out", tmp_path / "text.h5"): "text.h5: expected a grid file, found a damaged or foreign file",
+        (*quadratic, "--out", tmp_path / "text.pt" / "s.h5"): "expected a folder that can be written",
+    }
+    for options, message in cases.items():
+        assert message in refused("landscape.surface", *options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["text.h5", "text.pt"]
+    assert (tmp_path / "text.h5").read_text() == "no HDF5"
+
+
+def test_bad_input_to_figures_and_tables(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("no HDF5")
+    (tmp_path / "text.npz").write_text("no NPZ")
+    (tmp_path / "metrics.json").write_text("{}")
+    file, out = tmp_path / "text.h5", ("--out", tmp_path / "f.png")
+    cases: dict[tuple[object, ...], str] = {
+        ("figures.fig1", file, *out): "expected two or more grid files, found 1",
+        ("figures.fig1", file, file, *out): "text.h5: expected a grid file",
+        ("figures.fig1", file, file, "--out", tmp_path / "f.bmp"): "expected a name that ends in .png, .pdf, .svg",
+        ("figures.fig2", tmp_path / "text.npz", *out): "text.npz: expected an NPZ file written by analysis.panels fig2",
+        ("figures.fig2", tmp_path / "absent.npz", *out): "absent.npz",
+        ("analysis.panels", "fig2", "--points", "1", "--out", tmp_path / "p.npz"): "--points: expected at least 2",
+        ("analysis.tables", "runs"): "expected one or more folders",
+        ("analysis.tables", "runs", tmp_path): "metrics.json: expected config, epoch, auroc and train_l2",
+        ("analysis.tables", "runs", tmp_path / "absent"): "metrics.json: expected what training.train writes",
+    }
+    for options, message in cases.items():
+        assert message in refused(*options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "text.h5", "text.npz"]
+
+
+def test_wrong_usage_is_answered_once_under_mpirun() -> None:
+    done = run_python("-m", "landscape.surface", "--out", "a.h5", "--no-such-option", ranks=2)
+    assert done.returncode == 2
+    assert done.stderr.count("no-such-option") == run_python(
+        "-m", "landscape.surface", "--out", "a.h5", "--no-such-option"
+    ).stderr.count("no-such-option")
+
+
+def test_one_line_under_mpirun(tmp_path: Path) -> None:
+    done = run_python("-m", "landscape.surface", "--ckpt", "absent.pt", "--out", tmp_path / "a.h5", ranks=2)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if "error" in line] == [
+        "error: absent.pt: expected a checkpoint file, found none; make one with python -m training.train"
+    ]
