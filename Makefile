@@ -2,7 +2,7 @@
 # make test, make test-slow, make lint. Each sets up .venv first if it is not there.
 
 PYTHON ?= python3
-GRID ?= 25
+GRID ?= 33
 RANKS ?= 2
 OUT ?= out/demo
 EPOCHS ?= 30
