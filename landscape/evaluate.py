@@ -1,23 +1,29 @@
 """Metrics of a problem at one point of a plane: one forward pass over each set that the metrics need."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.batchnorm import RECALIBRATION_BATCH, norms_with_statistics, recalibrate
 from landscape.directions import Direction
 from landscape.forward import Forward
 from landscape.metrics import Metric
 from landscape.params import Mover
+from landscape.precision import PRECISIONS, Precision
 from landscape.problem import Problem, Samples
+from landscape.vectorize import VectorizedModel, points_that_fit
+
+Steps = Sequence[float]
 
 
 class Evaluator:
     """Evaluates `metrics` at points of planes through the base weights of `problem.model`.
 
     Data and directions are moved to `device` once and stay there. The values of single samples come back to the host
-    once a point. Batch norm uses its running statistics, whatever the weights.
+    once a point. batch_norm: "frozen" uses the running statistics of the base weights, "recalibrate" re-estimates them
+    at each point from the problem's first set.
     """
 
     def __init__(
@@ -26,51 +32,90 @@ class Evaluator:
         metrics: Sequence[Metric],
         planes: Sequence[Sequence[Direction]],
         device: torch.device,
+        batch_norm: str = "frozen",
+        precision: Precision = PRECISIONS["full"],
         allow_rewrite: bool = True,
     ):
         self.metrics = metrics
-        model = problem.model.to(device).eval()
-        self.movers = [Mover(model, [direction.params for direction in plane]) for plane in planes]
-        self.forward = Forward(model, device, allow_rewrite)
+        self.model = problem.model.to(device, precision.dtype).eval()
+        self.directions = [[direction.params for direction in plane] for plane in planes]
+        self.movers = [Mover(self.model, directions) for directions in self.directions]
+        self.forward = Forward(self.model, device, precision, allow_rewrite)
         self.over = {
             name: [metric for metric in metrics if name in metric.over]
             for name in problem.sets
             if any(name in metric.over for metric in metrics)
         }
+        resident = {name: to_device(samples, device, precision.dtype) for name, samples in problem.sets.items()}
         self.blocks = {
-            name: self.forward.lay_out(
-                to_device(problem.sets[name], device), max(metric.group for metric in self.over[name])
-            )
+            name: self.forward.lay_out(resident[name], max(metric.group for metric in self.over[name]))
             for name in self.over
         }
         self.counts = {name: len(problem.sets[name].inputs) for name in self.over}
+        first = resident[next(iter(problem.sets))].inputs
+        recalibrating = batch_norm == "recalibrate" and bool(norms_with_statistics(self.model))
+        self.calibration = first.split(RECALIBRATION_BATCH) if recalibrating else ()
+        self.points_per_call = 1 if device.type == "cpu" or recalibrating else self._points_that_fit(device)
 
-    def at(self, plane: int, steps: Sequence[float]) -> np.ndarray:
+    def at(self, plane: int, steps: Steps) -> np.ndarray:
         """Values and standard errors, (2, metrics), at θ + Σ steps·directions of `plane`."""
         self.movers[plane].to(steps)
+        if self.calibration:
+            with self.forward.precision.computing(self.forward.device):
+                recalibrate(self.model, self.calibration)
         self.forward.refresh()
-        values = {name: self._values(name) for name in self.over}
+        parts = {name: self.forward.map(self._measure(name), blocks) for name, blocks in self.blocks.items()}
+        return self._reduce(parts)
+
+    def at_many(self, plane: int, points: Sequence[Steps]) -> np.ndarray:
+        """:meth:`at` for several points of a plane, (points, 2, metrics), in calls of `points_per_call` points each."""
+        if self.points_per_call == 1:
+            return np.stack([self.at(plane, steps) for steps in points])
+        self.movers[plane].to([0.0] * len(self.directions[plane]))
+        model = VectorizedModel(self.model, self.directions[plane])
+        results = []
+        for chunk in torch.tensor(points, dtype=torch.float64).split(self.points_per_call):
+            weights = model.weights(chunk.to(self.forward.device))
+            by_set = {
+                name: self.forward.map_many(model, weights, self._measure(name), blocks)
+                for name, blocks in self.blocks.items()
+            }
+            results += [self._reduce({name: parts[i] for name, parts in by_set.items()}) for i in range(len(chunk))]
+        return np.stack(results)
+
+    def _measure(self, name: str) -> Callable[[Tensor, Tensor], list[Tensor]]:
+        metrics = self.over[name]
+        return lambda output, target: [metric.per_sample(output, target) for metric in metrics]
+
+    def _reduce(self, parts: dict[str, list[list[Tensor]]]) -> np.ndarray:
+        """Metrics from the values of their samples, which come to the host here, in double precision."""
+        values = {}
+        for name, blocks in parts.items():
+            for metric, column in zip(self.over[name], zip(*blocks, strict=True), strict=True):
+                values[name, metric.name] = torch.cat(column).double().cpu().numpy()
         results = []
         for metric in self.metrics:
             sizes = [group_sizes(self.counts[name], metric.group) for name in metric.over]
-            results.append(metric.value([values[name][metric.name] for name in metric.over], sizes))
+            results.append(metric.value([values[name, metric.name] for name in metric.over], sizes))
         return np.array(results, np.float64).T
 
-    def _values(self, name: str) -> dict[str, np.ndarray]:
-        """The values that each metric over set `name` takes of its samples, in double precision on the host."""
-        metrics = self.over[name]
-
-        def measure(output: Tensor, target: Tensor) -> list[Tensor]:
-            return [metric.per_sample(output, target) for metric in metrics]
-
-        parts = self.forward.map(measure, self.blocks[name])
-        columns = [torch.cat(column).double().cpu().numpy() for column in zip(*parts, strict=True)]
-        return {metric.name: column for metric, column in zip(metrics, columns, strict=True)}
+    def _points_that_fit(self, device: torch.device) -> int:
+        """Points a call on a GPU, from the memory that one point needs there beside the data."""
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        self.at(0, [0.0] * len(self.directions[0]))
+        needed = torch.cuda.max_memory_allocated(device) - before
+        return points_that_fit(needed, torch.cuda.mem_get_info(device)[0])
 
 
-def to_device(samples: Samples, device: torch.device) -> Samples:
-    inputs = samples.inputs.to(device)
-    return Samples(inputs, inputs if samples.targets is samples.inputs else samples.targets.to(device))
+def to_device(samples: Samples, device: torch.device, dtype: torch.dtype | None = None) -> Samples:
+    """`samples` on `device`, floating-point ones as `dtype`."""
+
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+    inputs = moved(samples.inputs)
+    return Samples(inputs, inputs if samples.targets is samples.inputs else moved(samples.targets))
 
 
 def group_sizes(count: int, group: int) -> np.ndarray:

@@ -7,10 +7,14 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from landscape.params import Params
+from landscape.precision import PRECISIONS, Precision
 from landscape.problem import Samples
 from landscape.rewrite import rewrite
+from landscape.vectorize import VectorizedModel
 
 Result = TypeVar("Result")
+Measure = Callable[[Tensor, Tensor], Result]
 
 BATCH = 250  # samples a plain forward pass: enough against the overhead of calls, few enough for the caches
 
@@ -30,14 +34,22 @@ class Forward:
     beyond rounding.
     """
 
-    def __init__(self, model: nn.Module, device: torch.device, allow_rewrite: bool = True):
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        precision: Precision = PRECISIONS["full"],
+        allow_rewrite: bool = True,
+    ):
         self.model = model
-        self.rewritten = rewrite(model, device) if allow_rewrite else None
+        self.device = device
+        self.precision = precision
+        self.rewritten = rewrite(model, device) if allow_rewrite and precision.autocast is None else None
         threads = torch.get_num_threads() if self.rewritten else 1
         self.pool = _pool(threads) if threads > 1 else None
 
     def refresh(self) -> None:
-        """Take the model's weights after they have changed."""
+        """Take the model's weights and statistics after they have changed."""
         if self.rewritten:
             self.rewritten.refresh()
 
@@ -51,19 +63,35 @@ class Forward:
             for inputs, targets in zip(samples.inputs.split(size), samples.targets.split(size), strict=True)
         ]
 
-    def map(self, measure: Callable[[Tensor, Tensor], Result], blocks: Sequence[Block]) -> list[Result]:
+    def map(self, measure: Measure[Result], blocks: Sequence[Block]) -> list[Result]:
         """`measure(output, target)` of each block, in their order."""
 
         def one(block: Block) -> Result:
             with torch.inference_mode():
-                return measure(self._output(block.inputs), block.targets)
+                return measure(self._output(block, self._run), block.targets)
 
         return list(self.pool.map(one, blocks) if self.pool else map(one, blocks))
 
-    def _output(self, inputs: list[Tensor]) -> Tensor:
-        forward = self.rewritten.forward if self.rewritten else self.model
-        outputs = [forward(part) for part in inputs]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    @torch.inference_mode()
+    def map_many(
+        self, model: VectorizedModel, weights: Params, measure: Measure[Result], blocks: Sequence[Block]
+    ) -> list[list[Result]]:
+        """For each of the stacked `weights`, what :meth:`map` gives; the blocks must be of a plain forward pass."""
+        by_block = [
+            [measure(output, block.targets) for output in self._output(block, lambda part: model(weights, part), 1)]
+            for block in blocks
+        ]
+        return [list(results) for results in zip(*by_block, strict=True)]
+
+    def _run(self, inputs: Tensor) -> Tensor:
+        return self.rewritten.forward(inputs) if self.rewritten else self.model(inputs)
+
+    def _output(self, block: Block, run: Callable[[Tensor], Tensor], dim: int = 0) -> Tensor:
+        with self.precision.computing(self.device):
+            outputs = [run(part) for part in block.inputs]
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim)
+        # What was computed in bfloat16 is measured in the data's own type.
+        return output if self.precision.autocast is None else output.to(block.targets.dtype)
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

@@ -1,0 +1,35 @@
+"""Batch norm at perturbed weights: running statistics frozen (Li et al.'s choice), or re-estimated at each point."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+BATCH_NORMS = ("frozen", "recalibrate")
+RECALIBRATION_BATCH = 256  # samples; part of the definition, since the variances are averaged over batches
+
+
+def norms_with_statistics(model: nn.Module) -> list[_BatchNorm]:
+    """The batch norms of `model` that keep running statistics."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set running statistics to the average over `batches` of each batch's mean and unbiased variance.
+
+    What a training pass with cumulative averages would leave; the other modules stay in evaluation mode, and so does
+    the model afterwards. A weight that diverged gives statistics that are not finite, until the next call.
+    """
+    norms = norms_with_statistics(model)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's sign for a cumulative average
+        norm.train()
+    for batch in batches:
+        model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
