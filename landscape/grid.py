@@ -17,6 +17,7 @@ VERSION = 1
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Grid:
     """Metric values over K planes of (x, y) steps; row = y, column = x, always; a line has ny = 1.
 
     values, stderr: {metric: (K, ny, nx)}, NaN where there is no value. done: final (the value may be inf or NaN).
-    evaluated: by a forward pass, not interpolated. meta: where all this came from, plain values.
+    evaluated: by a forward pass, not interpolated. interpolation_error: {metric: largest error at points held out from
+    interpolation, as a share of the range of the transformed metric}, NaN where nothing was interpolated. meta: where
+    all this came from, plain values.
     """
 
     x: Axis
@@ -66,6 +69,7 @@ class Grid:
     stderr: dict[str, Floats]
     done: Bools
     evaluated: Bools
+    interpolation_error: dict[str, float] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -84,6 +88,7 @@ def empty_grid(x: Axis, y: Axis, metrics: list[str], planes: int, meta: dict[str
         stderr={name: np.full(shape, np.nan) for name in metrics},
         done=np.zeros(shape, bool),
         evaluated=np.zeros(shape, bool),
+        interpolation_error=dict.fromkeys(metrics, math.nan),
         meta=meta,
     )
 
@@ -109,6 +114,8 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
             dataset = file.create_dataset(name, data=values)
             for dimension, scale in zip(dataset.dims, scales, strict=True):
                 dimension.attach_scale(scale)
+        for name, error in grid.interpolation_error.items():
+            file.create_dataset(f"interpolation_error/{name}", data=np.float64(error))
         for name, values in directions.items():
             file.create_dataset(f"directions/{name}", data=values)
 
@@ -132,6 +139,7 @@ def read_grid(path: Path) -> Grid:
                 stderr={name: dataset[:] for name, dataset in file["stderr"].items()},
                 done=file["done"][:].astype(bool),
                 evaluated=file["evaluated"][:].astype(bool),
+                interpolation_error={name: float(error[()]) for name, error in file["interpolation_error"].items()},
                 meta=meta,
             )
         except (KeyError, ValueError, TypeError, OSError, RuntimeError, AttributeError) as error:

@@ -46,6 +46,7 @@ class GridWriter:
 
         Values reach the file before their `done`, so what is done is whole whenever the process dies.
         """
+        self.check_still_there()
         where = np.array([index for index, _ in points])
         results = np.stack([result for _, result in points])
         for number, name in enumerate(self.grid.values):
@@ -59,6 +60,27 @@ class GridWriter:
         self.file.flush()
         self.grid.evaluated[tuple(where.T)] = evaluated
         self.grid.done[tuple(where.T)] = True
+
+    def write_interpolated(self, values: dict[str, Floats], errors: dict[str, float]) -> None:
+        """Store interpolated values where no forward pass was made, and how large their errors were found to be."""
+        for name, error in errors.items():
+            self.file[f"interpolation_error/{name}"][()] = error
+            self.grid.interpolation_error[name] = error
+        where = np.argwhere(~self.grid.evaluated)
+        if len(where):
+            stacked = np.stack([values[name][tuple(where.T)] for name in self.grid.values], 1)
+            results = np.stack([stacked, np.full_like(stacked, np.nan)], 1)
+            self.write([(tuple(index), result) for index, result in zip(where, results, strict=True)], evaluated=False)
+        self.file.flush()
+
+    def check_still_there(self) -> None:
+        """Raise OSError if the file is no longer at its path, so that what is written would be lost."""
+        try:
+            if os.path.samestat(self.path.stat(), os.stat(self.file.id.get_vfd_handle())):
+                return
+        except FileNotFoundError:
+            pass
+        raise OSError(f"{self.path}: expected the file that this run writes, found it removed or replaced; start again")
 
     def close(self) -> None:
         self.file.close()

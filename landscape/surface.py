@@ -47,6 +47,12 @@ class Arguments:
     """How directions are scaled to the weights."""
     orthogonal: bool = False
     """Make y orthogonal to x in every filter."""
+    adaptive: float = 0.0
+    """Evaluate only what interpolation does not give to within this share of the range, such as 0.01; 0: all points."""
+    batch_norm: Literal["frozen", "recalibrate"] = "frozen"
+    """Batch norm's statistics: those of the checkpoint, or re-estimated at each point."""
+    precision: Literal["full", "float64", "tf32", "bfloat16"] = "full"
+    """What is computed in; full is the model's own type, float32 for checkpoints."""
     max_samples: int = 0
     """Use at most so many samples of each set, a seeded subset; 0: all."""
     data_dir: str | None = None
@@ -78,52 +84,35 @@ def check_arguments(arguments: Arguments) -> tuple[Axis, Axis]:
         if getattr(arguments, name) < least:
             option = "--" + name.replace("_", "-")
             raise InputError(f"{option}: expected at least {least}, found {getattr(arguments, name)}")
+    if arguments.adaptive:
+        from landscape.adaptive import check_tolerance
+
+        check_tolerance(arguments.adaptive)
     return parse_axis("x", arguments.x), parse_axis("y", arguments.y or "0:0:1")
 
 
 def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
     """Evaluate what is not yet done of the grid, over all ranks; the root writes it to `arguments.out`."""
-    import numpy as np
-    from tqdm import tqdm
-
-    from landscape.gridfile import GridWriter, Index
-    from training.farm import farm, rank_of, together
+    from landscape.gridfile import GridWriter
+    from landscape.run import Surface
+    from training.farm import rank_of, stop_all, together
 
     def open_writer() -> GridWriter | None:
         return GridWriter(arguments.out, grid, saved_directions(planes)) if rank_of(comm) == 0 else None
 
     evaluator, grid, planes = together(comm, lambda: prepare(arguments, x, y, comm))
     writer = together(comm, open_writer)
-    shape = grid.shape
-    tasks: list[int] = np.flatnonzero(~writer.grid.done).tolist() if writer else []
-    if comm is not None:
-        tasks = comm.bcast(tasks)
-    total = int(np.prod(shape))
-    bar = tqdm(
-        desc=arguments.out.name,
-        total=total,
-        initial=total - len(tasks),
-        unit="point",
-        disable=None if writer else True,
-    )
-
-    def index(task: int) -> Index:
-        plane, row, column = (int(i) for i in np.unravel_index(task, shape))
-        return plane, row, column
-
-    def at(task: int) -> np.ndarray:
-        plane, row, column = index(task)
-        return evaluator.at(plane, [float(x.values[column]), float(y.values[row])][: len(planes[0])])
-
-    def store(results: list[tuple[int, np.ndarray]]) -> None:
+    try:
+        report = Surface(evaluator, grid, writer, comm).run(arguments.adaptive, arguments.seed)
+    except BaseException as error:
+        if comm is not None:
+            stop_all(comm, error)
+        raise
+    finally:
         if writer:
-            writer.write([(index(task), result) for task, result in results])
-        bar.update(len(results))
-
-    farm(tasks, at, store, comm)
-    bar.close()
-    if writer:
-        writer.close()
+            writer.close()
+    if report:
+        print(report)
 
 
 def prepare(
@@ -133,6 +122,7 @@ def prepare(
     from landscape.directions import random_directions
     from landscape.evaluate import Evaluator
     from landscape.metrics import resolve_metrics
+    from landscape.precision import PRECISIONS
     from training.device import choose_device, use_threads
     from training.farm import local_ranks
 
@@ -146,7 +136,7 @@ def prepare(
         random_directions(problem.model, arguments.seed, plane, arguments.normalization, arguments.orthogonal)[:axes]
         for plane in range(arguments.planes)
     ]
-    evaluator = Evaluator(problem, metrics, planes, device)
+    evaluator = Evaluator(problem, metrics, planes, device, arguments.batch_norm, PRECISIONS[arguments.precision])
     meta = provenance(arguments, problem, metrics, x, y, device)
     return evaluator, empty_grid(x, y, [metric.name for metric in metrics], arguments.planes, meta), planes
 
@@ -180,8 +170,10 @@ def provenance(
         "ignore": "biasbn",
         "orthogonal": arguments.orthogonal,
         "metrics": definitions,
-        "batch_norm": "frozen",
+        "batch_norm": arguments.batch_norm,
+        "precision": arguments.precision,
         "dtype": str(next(problem.model.parameters()).dtype).removeprefix("torch."),
+        "adaptive": arguments.adaptive,
         "samples": {name: len(samples.inputs) for name, samples in problem.sets.items()},
     }
     return {

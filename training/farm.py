@@ -15,7 +15,8 @@ from typing import Any, NoReturn, TypeVar
 from training.command import InputError
 
 Result = TypeVar("Result")
-Store = Callable[[list[tuple[int, Any]]], None]
+Task = Any
+Store = Callable[[list[tuple[Task, Any]]], None]
 
 BATCH_SECONDS = 0.5  # results are sent and stored in batches of this age, so that neither is felt
 RESULTS_TAG = 7
@@ -93,7 +94,7 @@ def together(comm: Any | None, prepare: Callable[[], Result]) -> Result:
 
 
 def farm(
-    tasks: Sequence[int], compute: Callable[[int], Any], store: Store, comm: Any | None = None
+    tasks: Sequence[Task], compute: Callable[[Task], Any], store: Store, comm: Any | None = None
 ) -> dict[str, float]:
     """Run `compute(task)` for each of `tasks` on some rank, and `store` the batches of (task, result) on the root.
 
@@ -129,7 +130,7 @@ def stop_all(comm: Any, error: BaseException) -> NoReturn:
     os._exit(status)  # where Abort returns, Python's own exit would wait for the other ranks
 
 
-def _farm_alone(tasks: Sequence[int], compute: Callable[[int], Any], store: Store) -> dict[str, float]:
+def _farm_alone(tasks: Sequence[Task], compute: Callable[[Task], Any], store: Store) -> dict[str, float]:
     outbox = _Outbox(store)
     start = time.perf_counter()
     for task in tasks:
@@ -143,10 +144,10 @@ class _Outbox:
 
     def __init__(self, send: Store):
         self.send = send
-        self.waiting: list[tuple[int, Any]] = []
+        self.waiting: list[tuple[Task, Any]] = []
         self.since = time.monotonic()
 
-    def add(self, task: int, result: Any) -> None:
+    def add(self, task: Task, result: Any) -> None:
         self.waiting.append((task, result))
         if time.monotonic() - self.since > BATCH_SECONDS:
             self.flush()
@@ -183,7 +184,7 @@ class _Counter:
 
 
 def _compute_until_empty(
-    tasks: Sequence[int], compute: Callable[[int], Any], counter: _Counter, done: Callable[[int, Any], None]
+    tasks: Sequence[Task], compute: Callable[[Task], Any], counter: _Counter, done: Callable[[Task, Any], None]
 ) -> tuple[int, float]:
     count, busy = 0, 0.0
     while (number := counter.take()) < len(tasks):
@@ -195,7 +196,7 @@ def _compute_until_empty(
 
 
 def _run_root(
-    tasks: Sequence[int], compute: Callable[[int], Any], store: Store, comm: Any, counter: _Counter
+    tasks: Sequence[Task], compute: Callable[[Task], Any], store: Store, comm: Any, counter: _Counter
 ) -> tuple[int, float]:
     outbox = _Outbox(store)
     finished = 0
@@ -207,7 +208,7 @@ def _run_root(
         for task, result in results:
             outbox.add(task, result)
 
-    def done(task: int, result: Any) -> None:
+    def done(task: Task, result: Any) -> None:
         outbox.add(task, result)
         while comm.iprobe(tag=RESULTS_TAG):
             receive()
@@ -220,7 +221,7 @@ def _run_root(
 
 
 def _run_worker(
-    tasks: Sequence[int], compute: Callable[[int], Any], store: Store, comm: Any, counter: _Counter
+    tasks: Sequence[Task], compute: Callable[[Task], Any], store: Store, comm: Any, counter: _Counter
 ) -> tuple[int, float]:
     sent: list[Any] = []
     outbox = _Outbox(lambda results: sent.append(comm.isend((results, False), 0, RESULTS_TAG)))

@@ -1,0 +1,130 @@
+"""A surface computed over all ranks: coarse to fine, level by level where it is adaptive, from wherever it stopped."""
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from landscape.adaptive import Adapted, progressive_order, refine
+from landscape.evaluate import Evaluator
+from landscape.grid import Floats, Grid, Indices
+from landscape.gridfile import GridWriter, Index
+from training.farm import farm, rank_of
+
+Values = dict[str, Floats]
+Chunk = list[int]  # flat indices of points of one plane, evaluated in one call
+
+
+class Surface:
+    """The points of `grid` as tasks for the ranks of `comm`; on the root, `writer` stores them."""
+
+    def __init__(self, evaluator: Evaluator, grid: Grid, writer: GridWriter | None, comm: Any | None):
+        self.evaluator = evaluator
+        self.grid = grid
+        self.writer = writer
+        self.comm = comm
+        self.busy = self.idle = 0.0
+        self.fresh = 0
+        points = evaluator.points_per_call
+        self.chunk = points if comm is None else min(comm.allgather(points))
+        self.bar = tqdm(
+            desc=writer.path.name if writer else None,
+            total=grid.done.size,
+            initial=int(writer.grid.done.sum()) if writer else 0,
+            unit="point",
+            disable=None if writer else True,
+        )
+
+    def run(self, tol: float, seed: int) -> str:
+        """Complete the file; collective. Returns a line that says what was done, on the root alone.
+
+        The root plans, the other ranks wait for each level's points. A plan sees only what the file holds of them, so
+        that a resumed run makes the same choices, and so do other numbers of ranks.
+        """
+        if self.writer is None:
+            while (points := self._shared(None)) is not None:
+                self._evaluate(points)
+        elif not self.writer.grid.done.all():
+            self._follow(self.writer, _plan(self.grid, tol, seed))
+            self._shared(None)
+        else:
+            self._shared(None)
+        self.bar.close()
+        return self._report()
+
+    def _follow(self, writer: GridWriter, plan: Generator[Indices, Values, Adapted | None]) -> None:
+        points = next(plan)
+        while True:
+            evaluated = writer.grid.evaluated.ravel()
+            self._evaluate(self._shared(points[~evaluated[points]]))
+            try:
+                points = plan.send({name: values.ravel()[points] for name, values in writer.grid.values.items()})
+            except StopIteration as stop:
+                if stop.value is not None:
+                    writer.write_interpolated(stop.value.values, stop.value.errors)
+                return
+
+    def _shared(self, points: Indices | None) -> Indices | None:
+        """The root's points, on every rank."""
+        return points if self.comm is None else self.comm.bcast(points)
+
+    def _evaluate(self, points: Indices | None) -> None:
+        chunks = self._chunks(points if points is not None else np.array([], np.int64))
+        report = farm(chunks, self._at, self._store, self.comm)
+        self.busy += report["busy_s"]
+        self.idle += report["idle_s"]
+
+    def _chunks(self, points: Indices) -> list[Chunk]:
+        size = self.grid.done[0].size
+        by_plane = [points[points // size == plane] for plane in np.unique(points // size)]
+        if self.chunk == 1:
+            return [[point] for point in points.tolist()]
+        return [own[i : i + self.chunk].tolist() for own in by_plane for i in range(0, len(own), self.chunk)]
+
+    def _index(self, point: int) -> Index:
+        plane, row, column = (int(i) for i in np.unravel_index(point, self.grid.shape))
+        return plane, row, column
+
+    def _at(self, chunk: Chunk) -> np.ndarray:
+        indices = [self._index(point) for point in chunk]
+        plane = indices[0][0]
+        steps = [(float(self.grid.x.values[column]), float(self.grid.y.values[row])) for _, row, column in indices]
+        axes = len(self.evaluator.directions[plane])
+        return self.evaluator.at_many(plane, [step[:axes] for step in steps])
+
+    def _store(self, results: list[tuple[Chunk, np.ndarray]]) -> None:
+        assert self.writer is not None, "only the root stores"
+        points = [
+            (self._index(point), result)
+            for chunk, values in results
+            for point, result in zip(chunk, values, strict=True)
+        ]
+        self.writer.write(points)
+        self.fresh += len(points)
+        self.bar.update(len(points))
+
+    def _report(self) -> str:
+        times = [(self.busy, self.idle)]
+        if self.comm is not None:
+            times = self.comm.gather(times[0])
+        if self.writer is None:
+            return ""
+        grid = self.writer.grid
+        parts = [f"{grid.done.size} points, {int(grid.evaluated.sum())} evaluated, {self.fresh} of them now"]
+        errors = [f"{name} {error:.2%}" for name, error in grid.interpolation_error.items() if not np.isnan(error)]
+        if errors:
+            parts.append(f"largest error at held-out points, of the range: {', '.join(errors)}")
+        if rank_of(self.comm) == 0 and len(times) > 1:
+            busy, idle = (sum(column) for column in zip(*times, strict=True))
+            parts.append(f"ranks idle {idle / max(busy + idle, 1e-9):.1%} of the time")
+        return "; ".join(parts)
+
+
+def _plan(grid: Grid, tol: float, seed: int) -> Generator[Indices, Values, Adapted | None]:
+    """Levels of points to evaluate: all of them coarse to fine, or with a tolerance those that interpolation needs."""
+    if tol:
+        transforms = {name: grid.meta["metrics"][name]["transform"] for name in grid.values}
+        return (yield from refine(grid.x.values, grid.y.values, transforms, tol, seed, grid.shape[0]))
+    yield np.concatenate(progressive_order(grid.shape))
+    return None
