@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import RBFInterpolator
 
-from landscape import adaptive
-from landscape.adaptive import Adapted, interpolate, left_out_errors, progressive_order, refine, spline, tiles
+from landscape import spline as spline_module
+from landscape.adaptive import Adapted, interpolate, progressive_order, refine
+from landscape.spline import left_out_errors, spline, tiles
+from training.command import InputError
 
 Surface = Callable[[np.ndarray, np.ndarray], np.ndarray]
 SPAN = np.linspace(-1, 1, 51)
@@ -123,10 +125,10 @@ def test_tiles_divide_the_points_and_hardly_change_the_spline(monkeypatch: pytes
     values = rosenbrock(*samples.T)[:, None]
     parts = list(tiles(samples, points))
     assert len(parts) > 4
-    assert max(len(near) for near, _ in parts) <= adaptive.DENSE
+    assert max(len(near) for near, _ in parts) <= spline_module.DENSE
     assert sorted(np.concatenate([inside for _, inside in parts]).tolist()) == list(range(900))
     tiled, errors = spline(samples, values, points), left_out_errors(samples, values)
-    monkeypatch.setattr(adaptive, "DENSE", 2000)
+    monkeypatch.setattr(spline_module, "DENSE", 2000)
     np.testing.assert_allclose(tiled, spline(samples, values, points), atol=2e-3 * np.ptp(values))
     inner = np.abs(samples).max(1) < 0.9  # left out at the border, a sample is extrapolated to: sensitive to all others
     whole = left_out_errors(samples, values)
@@ -333,5 +335,5 @@ def test_nothing_known_gives_nothing() -> None:
 
 @pytest.mark.parametrize("tol", [0.0, -0.1, 1.0, np.nan, np.inf])
 def test_a_tolerance_that_is_no_share_is_refused(tol: float) -> None:
-    with pytest.raises(ValueError, match=r"tolerance: expected a share of the range above 0 and below 1"):
+    with pytest.raises(InputError, match="--adaptive: expected a share of the range above 0 and below 1"):
         next(refine(SPAN, SPAN, {"l2": "log"}, tol, 0))

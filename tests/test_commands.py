@@ -81,6 +81,7 @@ def test_bad_input_to_surface(tmp_path: Path, checkpoint: Path) -> None:
         (*quadratic, "--metrics", "l3", *out): "--metrics: expected names among",
         (*quadratic, "--y=1:-1:3", *out): "--y=1:-1:3: expected low < high",
         (*quadratic, "--planes", "0", *out): "--planes: expected at least 1, found 0",
+        (*quadratic, "--adaptive", "1.5", *out): "--adaptive: expected a share of the range above 0 and below 1",
         ("--problem", "nowhere:f", *out): "--problem nowhere:f",
         (*quadratic, "--out", tmp_path / "text.h5"): "text.h5: expected a grid file, found a damaged or foreign file",
         (*quadratic, "--out", tmp_path / "text.pt" / "s.h5"): "expected a folder that can be written",
