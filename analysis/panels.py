@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.command import InputError, command, make_parent, parse_one_of
+from training.command import InputError, command, make_parent, parse_one_of, whole_file
 
 DESCRIPTION = """Compute what a figure draws, as an NPZ file.
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--points: expected at least 2, found {arguments.points}")
     make_parent(arguments.out)
     curves = fig2_curves(arguments.points)
-    with arguments.out.open("wb") as file:
+    with whole_file(arguments.out) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **curves)
     print(arguments.out)
 

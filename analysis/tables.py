@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from training.command import InputError, command, make_parent, parse_one_of
+from training.command import InputError, command, make_parent, parse_one_of, write_whole
 
 DESCRIPTION = """Make a table of results, on the terminal or as a file.
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(text, end="")
     if arguments.out:
         make_parent(arguments.out)
-        arguments.out.write_text(text)
+        write_whole(arguments.out, text)
         print(arguments.out)
 
 
@@ -73,13 +73,18 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: expected what training.train writes beside a checkpoint, found nothing usable"
         ) from None
-    if not isinstance(metrics, dict) or not {"config", "auroc", "train_l2", "epoch"} <= set(metrics):
-        raise InputError(f"{path}: expected config, epoch, auroc and train_l2, found other content")
+    numbers = ("epoch", "train_l2", "auroc", "auroc_low", "auroc_high")
+    texts = ("dataset", "category", "train_dir", "normal", "loss", "batch_size")
+    config = metrics.get("config") if isinstance(metrics, dict) else None
+    complete = isinstance(config, dict) and set(texts) <= set(config)
+    if not complete or not all(isinstance(metrics.get(name), (int, float)) for name in numbers):
+        raise InputError(f"{path}: expected a config and {', '.join(numbers)}, found other content")
     return metrics
 
 
 def markdown(rows: Rows) -> str:
     """A Markdown table; columns are padded, so that it reads on a terminal too."""
+    rows = [[text.replace("|", r"\|") for text in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -94,9 +99,15 @@ def comma_separated(rows: Rows) -> str:
     return text.getvalue()
 
 
+LATEX_SPECIALS = str.maketrans(
+    {char: "\\" + char for char in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
+
+
 def latex(rows: Rows) -> str:
     """A booktabs table."""
-    body = [" & ".join(text.replace("%", r"\%").replace("_", r"\_") for text in row) + r" \\" for row in rows]
+    body = [" & ".join(text.translate(LATEX_SPECIALS) for text in row) + r" \\" for row in rows]
     columns = "l" * len(rows[0])
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule"]
     return "\n".join([*lines, r"\end{tabular}"]) + "\n"

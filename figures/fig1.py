@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from figures.style import PAGE, check_out, heights, label, save, shared_limits, use_style
 from figures.surface import color_ticks, draw_contours, draw_surface, is_log, plane_of
@@ -42,22 +43,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"surfaces: expected two or more grid files, found {len(arguments.surfaces)}")
     check_out(arguments.out)
     use_style()
-    grids = {str(path): read_grid(path) for path in arguments.surfaces}
+    grids = [(str(path), read_grid(path)) for path in arguments.surfaces]
     save(draw(grids, arguments.metric, arguments.height, arguments.plane), arguments.out)
     print(arguments.out)
 
 
-def draw(grids: dict[str, Grid], metric: str, height: str = "log", plane: int = 0) -> Figure:
-    """The figure of `grids`, by their source: a row of 3D surface and contour map each, and its AUROC below."""
-    planes = [plane_of(grid, metric, plane, source) for source, grid in grids.items()]
-    logs = [is_log(grid, metric, height) for grid in grids.values()]
+def draw(grids: Sequence[tuple[str, Grid]], metric: str, height: str = "log", plane: int = 0) -> Figure:
+    """The figure of `grids` with their sources: a row of 3D surface and contour map each, and its AUROC below.
+
+    Where the surfaces are not of the same plane, images and range, which no comparison survives, it says so.
+    """
+    planes = [plane_of(grid, metric, plane, source) for source, grid in grids]
+    logs = [is_log(grid, metric, height) for _, grid in grids]
     raised = [heights(values, log) for values, log in zip(planes, logs, strict=True)]
-    definitions = {grid.meta["metrics"][metric]["definition"] for grid in grids.values()}
+    definitions = {grid.meta["metrics"][metric]["definition"] for _, grid in grids}
     shared = len(definitions) == 1
     figure = Figure(figsize=(PAGE, 3.05 * len(grids)))
     cells = figure.add_gridspec(len(grids), 2, width_ratios=(1.3, 1), wspace=0.2, hspace=0.32)
     name = label(metric) if metric in ("own", "auroc") else f"{label(metric)} loss (sum over pixels)"
-    for row, (source, grid) in enumerate(grids.items()):
+    for row, (source, grid) in enumerate(grids):
         limits = shared_limits(raised if shared else [raised[row]])
         solid = figure.add_subplot(cells[row, 0], projection="3d")
         draw_surface(solid, grid, planes[row], logs[row], limits)
@@ -66,11 +70,23 @@ def draw(grids: dict[str, Grid], metric: str, height: str = "log", plane: int = 
         bar = figure.colorbar(filled, ax=flat, fraction=0.046, pad=0.03, label=name)
         color_ticks(bar, limits, logs[row])
         middle = cells[row, :].get_position(figure)
-        figure.text(0.5, middle.y0 - 0.075 * 2 / len(grids), row_text(grid, source, metric), ha="center", va="top")
+        figure.text(
+            0.5, middle.y0 - 0.075 * 2 / len(grids), row_text(grid, source, planes[row], metric), ha="center", va="top"
+        )
+    if different := differences([grid for _, grid in grids]):
+        note = f"Not comparable as they stand: different {', '.join(different)}"
+        figure.text(0.5, -0.02, note, ha="center", va="top", color="#B00000")
     return figure
 
 
-def row_text(grid: Grid, source: str, metric: str) -> str:
+def differences(grids: Sequence[Grid]) -> list[str]:
+    """What two surfaces must have in common to be compared, and these have not: plane, range, images."""
+    names = ("x", "y", "seed", "normalization", "orthogonal", "data", "samples", "batch_norm", "precision")
+    identities = [grid.meta.get("identity", {}) for grid in grids]
+    return [name for name in names if any(other.get(name) != identities[0].get(name) for other in identities)]
+
+
+def row_text(grid: Grid, source: str, values: NDArray[np.float64], metric: str) -> str:
     """The table row below a model: its loss, batch size, AUROC with interval, and the metric at its weights."""
     config, scores = grid.meta.get("config", {}), grid.meta.get("checkpoint_metrics", {})
     parts = [f"trained with {label(config['loss'])}" if "loss" in config else (grid.meta.get("name") or source)]
@@ -80,7 +96,7 @@ def row_text(grid: Grid, source: str, metric: str) -> str:
         parts.append(f"AUROC {scores['auroc']:.3f} [{scores['auroc_low']:.3f}, {scores['auroc_high']:.3f}]")
     here = np.flatnonzero(grid.x.values == 0), np.flatnonzero(grid.y.values == 0)
     if all(len(index) for index in here):
-        parts.append(f"{label(metric)} at the model {grid.values[metric][0, here[1][0], here[0][0]]:.4g}")
+        parts.append(f"{label(metric)} at the model {values[here[1][0], here[0][0]]:.4g}")
     return "  |  ".join(parts)
 
 

@@ -40,9 +40,10 @@ def read_curves(path: Path) -> dict[str, NDArray[np.float64]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             curves = dict(file)
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile):
+    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile):
         curves = {}
-    if "residual" not in curves or "eps" not in curves:
+    lengths = {len(values) for name, values in curves.items() if name != "eps" and values.ndim == 1}
+    if "residual" not in curves or np.shape(curves.get("eps", [])) != () or len(lengths) != 1:
         raise InputError(f"{path}: expected an NPZ file written by analysis.panels fig2, found none such")
     return curves
 

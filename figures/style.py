@@ -9,15 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.command import InputError, make_parent
+from training.command import InputError, make_parent, whole_file
 
-COLUMN = 3.4  # inches, a column of a two-column page
 PAGE = 7.0  # inches, both columns
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito (2008), safe for the colour-blind
 MAP = "viridis"
 SUFFIXES = (".png", ".pdf", ".svg")
-
-HEIGHTS = ("log", "linear")
 
 LABELS = {
     "l2": "L2",
@@ -83,10 +80,6 @@ def check_out(path: Path) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure in the format of its suffix, whole or not at all, without dates: same input, same file."""
-    temporary = path.with_name(f".{path.name}{path.suffix}")
     metadata: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
-    try:
+    with whole_file(path) as temporary:
         figure.savefig(temporary, bbox_inches="tight", pad_inches=0.04, metadata=metadata)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

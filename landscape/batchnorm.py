@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from training.command import InputError
+
 BATCH_NORMS = ("frozen", "recalibrate")
 RECALIBRATION_BATCH = 256  # samples; part of the definition, since the variances are averaged over batches
 
@@ -13,6 +15,16 @@ RECALIBRATION_BATCH = 256  # samples; part of the definition, since the variance
 def norms_with_statistics(model: nn.Module) -> list[_BatchNorm]:
     """The batch norms of `model` that keep running statistics."""
     return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+
+def check_statistics(model: nn.Module) -> None:
+    """Raise InputError if a batch norm keeps no running statistics: its output would depend on the batch's others."""
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise InputError(
+                f"{name}: expected batch norms with running statistics, found one without, whose loss depends on how "
+                "samples are batched"
+            )
 
 
 @torch.no_grad()

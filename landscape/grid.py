@@ -14,6 +14,7 @@ from training.command import InputError
 
 FORMAT = "landscape-grid"
 VERSION = 1
+LARGEST_STEP = 1e30  # beyond, single precision overflows whatever the weights
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -48,7 +49,11 @@ def parse_axis(name: str, text: str) -> Axis:
         raise InputError(
             f"{option}: expected low < high (or low = high with one point), found {low:g}, {high:g}, {count}"
         )
+    if max(abs(low), abs(high)) > LARGEST_STEP:
+        raise InputError(f"{option}: expected steps of at most {LARGEST_STEP:g}, found {low:g} and {high:g}")
     values = np.linspace(low, high, count)
+    if (np.diff(values) <= 0).any():
+        raise InputError(f"{option}: expected ends that {count} points can lie between, found {low!r} and {high!r}")
     values[np.abs(values) < 1e-12 * max(abs(low), abs(high))] = 0.0  # the base point itself, not one beside it
     return Axis(name, values)
 

@@ -108,20 +108,43 @@ def from_factory(name: str, max_samples: int = 0) -> Problem:
         raise InputError(f"{where}: expected package.module:factory")
     sys.path.insert(0, "")
     try:
-        factory = getattr(importlib.import_module(module_name), function_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(f"{where}: expected a module that can be imported, found none named {error.name!r}") from None
-    except AttributeError:
-        raise InputError(f"{where}: expected {function_name!r} in {module_name}, found none") from None
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: expected package.module:factory, found no name of a module") from None
+    factory = getattr(module, function_name, None)
+    if not callable(factory):
+        raise InputError(f"{where}: expected a function {function_name!r} in {module_name}, found none")
     problem = factory()
-    if not isinstance(problem, Problem):
-        raise InputError(f"{where}: expected it to return a landscape.problem.Problem, found {type(problem).__name__}")
+    check_problem(problem, where)
     if max_samples:
         problem.sets = {which: subsample(samples, max_samples) for which, samples in problem.sets.items()}
     problem.name = problem.name or name
     problem.weights_digest = problem.weights_digest or digest_of_model(problem.model)
     problem.data_digest = problem.data_digest or digest_of_sets(problem.sets)
     return problem
+
+
+def check_problem(problem: Any, where: str) -> None:
+    """Raise InputError unless `problem` is a Problem whose parts can be used."""
+    if not isinstance(problem, Problem):
+        raise InputError(f"{where}: expected it to return a landscape.problem.Problem, found {type(problem).__name__}")
+    if not any(True for _ in problem.model.parameters()):
+        raise InputError(f"{where}: expected a model with parameters, found none")
+    if not problem.sets:
+        raise InputError(f"{where}: expected one or more sets of samples, found none")
+    for name, samples in problem.sets.items():
+        if not isinstance(samples, Samples):
+            raise InputError(
+                f"{where}: expected landscape.problem.Samples as set {name!r}, found {type(samples).__name__}"
+            )
+        if not 0 < len(samples.inputs) == len(samples.targets):
+            sizes = f"{len(samples.inputs)} and {len(samples.targets)}"
+            raise InputError(f"{where}: expected as many inputs as targets in set {name!r}, found {sizes}")
+    for name in (*problem.sets, *problem.metrics):
+        if not name or set(name) & set("/@,"):
+            raise InputError(f"{where}: expected names of sets and metrics without '/', '@' and ',', found {name!r}")
 
 
 def digest_of_sets(sets: Mapping[str, Samples]) -> str:

@@ -10,9 +10,11 @@ from landscape.adaptive import Adapted, progressive_order, refine
 from landscape.evaluate import Evaluator
 from landscape.grid import Floats, Grid, Indices
 from landscape.gridfile import GridWriter, Index
+from training.command import InputError
 from training.farm import farm, rank_of
 
 Values = dict[str, Floats]
+RESUMED_WITHIN = 1e-2  # relative: other devices and bfloat16 differ by less, another model by more
 Chunk = list[int]  # flat indices of points of one plane, evaluated in one call
 
 
@@ -43,15 +45,33 @@ class Surface:
         that a resumed run makes the same choices, and so do other numbers of ranks.
         """
         if self.writer is None:
+            # The root checks alone what it resumes, before anybody computes.
             while (points := self._shared(None)) is not None:
                 self._evaluate(points)
-        elif not self.writer.grid.done.all():
-            self._follow(self.writer, _plan(self.grid, tol, seed))
-            self._shared(None)
         else:
+            self._check_resumed(self.writer)
+            if not self.writer.grid.done.all():
+                self._follow(self.writer, _plan(self.grid, tol, seed))
             self._shared(None)
         self.bar.close()
         return self._report()
+
+    def _check_resumed(self, writer: GridWriter) -> None:
+        """Raise InputError unless the first point of a file that is resumed still has the value that it says.
+
+        Identities tell weights, data and options apart, but not two versions of a user's code.
+        """
+        evaluated = np.flatnonzero(writer.grid.evaluated & writer.grid.done)
+        if not len(evaluated):
+            return
+        point = int(evaluated[0])
+        (now,) = self._at([point])
+        found = np.array([values.ravel()[point] for values in writer.grid.values.values()])
+        if not np.allclose(found, now[0], rtol=RESUMED_WITHIN, equal_nan=True):
+            raise InputError(
+                f"{writer.path}: expected the values of the same model and metrics, found {_numbers(found)} where they "
+                f"now are {_numbers(now[0])}; choose another --out, or delete the file"
+            )
 
     def _follow(self, writer: GridWriter, plan: Generator[Indices, Values, Adapted | None]) -> None:
         points = next(plan)
@@ -119,6 +139,10 @@ class Surface:
             busy, idle = (sum(column) for column in zip(*times, strict=True))
             parts.append(f"ranks idle {idle / max(busy + idle, 1e-9):.1%} of the time")
         return "; ".join(parts)
+
+
+def _numbers(values: Floats) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
 
 
 def _plan(grid: Grid, tol: float, seed: int) -> Generator[Indices, Values, Adapted | None]:

@@ -1,5 +1,6 @@
 """`python -m landscape.surface`: the loss surface of a checkpoint, or of a user's own problem, as an HDF5 grid."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from landscape.grid import Axis, Grid, empty_grid, parse_axis
-from training.command import InputError, command, parse
+from training.command import InputError, check_out, command, parse
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,9 @@ DESCRIPTION = """Evaluate metrics on a plane or a line of filter-normalized rand
 
 Example: mpirun -n 4 python -m landscape.surface --ckpt runs/a/checkpoint.pt --x=-1:1:51 --y=-1:1:51 --out a.h5
 A run that was stopped goes on when it is started again; the last line is the file written."""
+
+
+MOST_POINTS = 10**8  # a file of several GB
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def check_arguments(arguments: Arguments) -> tuple[Axis, Axis]:
         raise InputError(
             "--ckpt, --problem: expected one of them, found " + ("both" if arguments.problem else "neither")
         )
+    check_out(arguments.out)
     for name, least in (("planes", 1), ("max_samples", 0), ("seed", 0)):
         if getattr(arguments, name) < least:
             option = "--" + name.replace("_", "-")
@@ -88,7 +93,11 @@ def check_arguments(arguments: Arguments) -> tuple[Axis, Axis]:
         from landscape.adaptive import check_tolerance
 
         check_tolerance(arguments.adaptive)
-    return parse_axis("x", arguments.x), parse_axis("y", arguments.y or "0:0:1")
+    x, y = parse_axis("x", arguments.x), parse_axis("y", arguments.y or "0:0:1")
+    points = arguments.planes * len(x.values) * len(y.values)
+    if points > MOST_POINTS:
+        raise InputError(f"--x, --y, --planes: expected at most {MOST_POINTS} points in all, found {points}")
+    return x, y
 
 
 def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
@@ -98,7 +107,11 @@ def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
     from training.farm import rank_of, stop_all, together
 
     def open_writer() -> GridWriter | None:
-        return GridWriter(arguments.out, grid, saved_directions(planes)) if rank_of(comm) == 0 else None
+        if rank_of(comm) != 0:
+            return None
+        if not arguments.out.exists():
+            evaluator.at(0, [0.0] * len(planes[0]))  # a model or metric that cannot be used leaves no file behind
+        return GridWriter(arguments.out, grid, saved_directions(planes))
 
     evaluator, grid, planes = together(comm, lambda: prepare(arguments, x, y, comm))
     writer = together(comm, open_writer)
@@ -119,6 +132,7 @@ def prepare(
     arguments: Arguments, x: Axis, y: Axis, comm: Any | None
 ) -> "tuple[Evaluator, Grid, list[tuple[Direction, ...]]]":
     """On each rank: the problem on its device, its directions, and the empty grid with its provenance."""
+    from landscape.batchnorm import check_statistics
     from landscape.directions import random_directions
     from landscape.evaluate import Evaluator
     from landscape.metrics import resolve_metrics
@@ -136,6 +150,7 @@ def prepare(
         random_directions(problem.model, arguments.seed, plane, arguments.normalization, arguments.orthogonal)[:axes]
         for plane in range(arguments.planes)
     ]
+    check_statistics(problem.model)
     evaluator = Evaluator(problem, metrics, planes, device, arguments.batch_norm, PRECISIONS[arguments.precision])
     meta = provenance(arguments, problem, metrics, x, y, device)
     return evaluator, empty_grid(x, y, [metric.name for metric in metrics], arguments.planes, meta), planes
@@ -155,6 +170,8 @@ def provenance(
     """What the file says of itself; `identity` is what a later run must equal to complete it."""
     from importlib.metadata import version
 
+    from landscape.problem import PERMUTATION_SEED
+
     definitions = {
         metric.name: {"definition": metric.definition, "over": list(metric.over), "transform": metric.transform}
         for metric in metrics
@@ -162,6 +179,9 @@ def provenance(
     identity = {
         "weights": problem.weights_digest,
         "data": problem.data_digest,
+        "model": problem.name,
+        "modules": hashlib.sha256(repr(problem.model).encode()).hexdigest(),
+        "order_seed": PERMUTATION_SEED,
         "x": x.spec,
         "y": y.spec,
         "seed": arguments.seed,
@@ -177,10 +197,10 @@ def provenance(
         "samples": {name: len(samples.inputs) for name, samples in problem.sets.items()},
     }
     return {
+        **problem.meta,
         "identity": json.loads(json.dumps(identity)),
         "name": problem.name,
         "metrics": definitions,
-        **problem.meta,
         "device": str(device),
         "software": {package: version(package) for package in ("torch", "numpy", "h5py")},
         "command": " ".join(sys.argv),

@@ -16,7 +16,7 @@ Runner = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(autouse=True)
-def _two_threads() -> None:
+def _one_thread() -> None:
     torch.set_num_threads(1)
 
 

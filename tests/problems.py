@@ -54,3 +54,52 @@ def diverging() -> Problem:
 
 def no_problem() -> int:
     return 3
+
+
+def other_weights() -> Problem:
+    problem = quadratic()
+    with torch.no_grad():
+        problem.model.weight[0, 0] += 1
+    return problem
+
+
+def other_data() -> Problem:
+    problem = quadratic()
+    problem.sets["train"].inputs[0, 0] += 1
+    return problem
+
+
+def other_modules() -> Problem:
+    problem = quadratic()
+    model = problem.model
+    model.add_module("after", nn.Identity())
+    return problem
+
+
+def simple(model: nn.Module | None = None, targets: torch.Tensor | None = None, name: str = "a") -> Problem:
+    targets = torch.ones(5, 1) if targets is None else targets
+    return Problem(model or nn.Linear(3, 1), {name: Samples(torch.ones(5, 3), targets)})
+
+
+def unequal() -> Problem:
+    return simple(targets=torch.ones(4, 1))
+
+
+def broadcast() -> Problem:
+    return simple(targets=torch.ones(5))
+
+
+def nameless() -> Problem:
+    return simple(name="a/b")
+
+
+def weightless() -> Problem:
+    return simple(nn.Identity())
+
+
+def empty() -> Problem:
+    return Problem(nn.Linear(3, 1), {})
+
+
+def no_statistics() -> Problem:
+    return simple(nn.Sequential(nn.Linear(3, 1), nn.BatchNorm1d(1, track_running_stats=False)))

@@ -42,7 +42,7 @@ def contour_sets(figure) -> list[QuadContourSet]:
 
 
 def test_panels_of_a_common_metric_share_levels_and_limits() -> None:
-    figure = fig1.draw({"a": bowl(1), "b": bowl(50)}, "l2")
+    figure = fig1.draw([("a", bowl(1)), ("b", bowl(50))], "l2")
     filled = [c for c in contour_sets(figure) if c.filled]
     assert len(filled) == 2
     np.testing.assert_array_equal(filled[0].levels, filled[1].levels)
@@ -53,13 +53,13 @@ def test_panels_of_a_common_metric_share_levels_and_limits() -> None:
 
 
 def test_own_losses_of_different_definitions_keep_their_own_limits() -> None:
-    figure = fig1.draw({"a": bowl(1, "l2"), "b": bowl(50, "l2-lamp")}, "own")
+    figure = fig1.draw([("a", bowl(1, "l2")), ("b", bowl(50, "l2-lamp"))], "own")
     filled = [c for c in contour_sets(figure) if c.filled]
     assert filled[0].levels[0] != filled[1].levels[0]
 
 
 def test_the_row_below_a_model_says_its_auroc_and_interval() -> None:
-    texts = [text.get_text() for text in fig1.draw({"a": bowl(1, "l2"), "b": bowl(2, "l2-lamp")}, "l2").texts]
+    texts = [text.get_text() for text in fig1.draw([("a", bowl(1, "l2")), ("b", bowl(2, "l2-lamp"))], "l2").texts]
     assert texts == [
         "trained with L2  |  batch 128  |  AUROC 0.900 [0.850, 0.930]  |  L2 at the model 1",
         "trained with L2-LAMP  |  batch 128  |  AUROC 0.900 [0.850, 0.930]  |  L2 at the model 2",
@@ -75,14 +75,14 @@ def test_what_is_not_done_or_diverged_is_a_hole() -> None:
     assert np.argwhere(np.isnan(raised)).tolist() == [[2, 3], [4, 5], [4, 6]]
     assert np.isfinite(shared_limits([raised])).all()
     assert shared_limits([np.full((2, 2), np.nan)]) == (0, 1)
-    fig1.draw({"a": grid, "b": bowl(1)}, "l2").canvas.draw()
+    fig1.draw([("a", grid), ("b", bowl(1))], "l2").canvas.draw()
 
 
 def test_rows_are_y_and_columns_are_x() -> None:
     grid = bowl(1)
     grid.values["l2"][:] = 1.0
     grid.values["l2"][0, :, -1] = 100.0  # the right edge: x = 1
-    figure = fig1.draw({"a": grid, "b": grid}, "l2", "linear")
+    figure = fig1.draw([("a", grid), ("b", grid)], "l2", "linear")
     ax = next(ax for ax in figure.axes if ax.name == "rectilinear")
     assert ax.get_xlim() == (-1, 1)
     assert ax.get_ylim() == (-0.5, 0.5)
@@ -115,11 +115,24 @@ def test_fig1_writes_every_format(tmp_path: Path, suffix: str, options: list[str
 
 def test_unusable_surfaces_are_named() -> None:
     with pytest.raises(InputError, match="a: expected metric 'l1', found l2, own, auroc"):
-        fig1.draw({"a": bowl(1), "b": bowl(1)}, "l1")
+        fig1.draw([("a", bowl(1)), ("b", bowl(1))], "l1")
     with pytest.raises(InputError, match="expected --plane from 0 to 1, found 2"):
-        fig1.draw({"a": bowl(1), "b": bowl(1)}, "l2", plane=2)
+        fig1.draw([("a", bowl(1)), ("b", bowl(1))], "l2", plane=2)
     with pytest.raises(InputError, match="at least 2×2 points, found 1×11"):
-        fig1.draw({"a": line(), "b": line()}, "l2")
+        fig1.draw([("a", line()), ("b", line())], "l2")
+
+
+def test_surfaces_that_cannot_be_compared_are_drawn_with_a_note() -> None:
+    one, other = bowl(1), bowl(1)
+    one.meta["identity"] = {"seed": 0, "data": "a", "x": "-1:1:11"}
+    other.meta["identity"] = {"seed": 9, "data": "a", "x": "-3:3:11"}
+    texts = [text.get_text() for text in fig1.draw([("a", one), ("b", other)], "l2").texts]
+    assert texts[-1] == "Not comparable as they stand: different x, seed"
+    assert len(fig1.draw([("a", one), ("b", one)], "l2").texts) == 2
+
+
+def test_the_same_file_twice_is_two_panels() -> None:
+    assert len([ax for ax in fig1.draw([("a", bowl(1)), ("a", bowl(1))], "l2").axes if ax.name == "3d"]) == 2
 
 
 def line() -> Grid:
@@ -179,4 +192,8 @@ def test_tables_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[st
     tables.main(["runs", *folders, "--format", "latex"])
     latex = capsys.readouterr().out
     assert r"l2\_x" in latex
+    assert tables.latex([["a&b $1 #2 {~^}\\"]]).splitlines()[2] == (
+        r"a\&b \$1 \#2 \{\textasciitilde{}\textasciicircum{}\}\textbackslash{} \\"
+    )
+    assert r"a\|b" in tables.markdown([["x"], ["a|b"]])
     assert r"95\% interval \\" in latex

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from training.command import InputError
 from training.config import LossName, RunConfig
 from training.losses import BASES, LOSSES, Lamp, batch_losses, lamp_map, per_sample_loss, ssim_map, training_loss
 
@@ -139,6 +140,33 @@ def test_with_the_max_detached_one_residual_carries_the_gradient() -> None:
     share = gradient.square().max() / gradient.square().sum()
     assert share > 0.99
     assert gradient.square().argmax() == residual.argmax()
+
+
+@pytest.mark.parametrize("exponent", range(-24, -8))
+@pytest.mark.parametrize("scale", ["batch", "sample"])
+@pytest.mark.parametrize("name", ["l2-lamp", "l1-lamp"])
+def test_tiny_residuals_have_finite_gradients(name: str, scale: str, exponent: int) -> None:
+    output = (torch.rand(2, 1, 4, 4) * 10.0**exponent).requires_grad_()
+    loss = per_sample_loss(name, Lamp(scale))(output, torch.zeros(2, 1, 4, 4))
+    loss.sum().backward()
+    assert output.grad is not None
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(output.grad).all()
+
+
+def test_ssim_has_gradients_after_it_was_used_without() -> None:
+    output, target = images(shape=(1, 1, 13, 19))
+    with torch.inference_mode():
+        ssim_map(output, target)
+    ssim_map(output.clone().requires_grad_(), target).sum().backward()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_outputs_of_another_shape_are_refused_not_broadcast(name: str) -> None:
+    with pytest.raises(InputError, match=r"expected outputs of the targets' shape \(5,\), found \(5, 1\)"):
+        per_sample_loss(name, Lamp())(torch.rand(5, 1), torch.rand(5))
+    with pytest.raises(InputError, match="expected outputs of the targets' shape"):
+        batch_losses(name, Lamp(), 2)(torch.rand(5, 1, 4, 4), torch.rand(1, 1, 4, 4))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 10, 16])

@@ -53,6 +53,20 @@ def test_perfect_separation_has_an_interval_with_a_width() -> None:
     assert reverse.high == pytest.approx(1 - result.low)
 
 
+def test_the_score_interval_solves_its_equation() -> None:
+    """At AUROC 1 the lower limit θ has (1 - θ)² = z²·V(θ), V as Hanley and McNeil (1982) have it."""
+    low = auroc(np.arange(30.0), np.arange(100.0, 120.0)).low
+    n_star = (30 + 20) / 2 - 1
+    variance = low * (1 - low) * (1 + n_star * (1 - low) / (2 - low) + n_star * low / (1 + low)) / (30 * 20)
+    assert (1 - low) ** 2 == pytest.approx(1.959964**2 * variance, rel=1e-5)
+
+
+def test_a_class_of_one_score_has_a_wide_interval_and_no_standard_error() -> None:
+    result = auroc(np.array([0.55]), np.arange(49.0) / 49)
+    assert math.isnan(result.stderr)
+    assert result.high - result.low > 0.5
+
+
 def test_nan_scores_give_nan_and_infinite_ones_are_ordered() -> None:
     assert math.isnan(auroc(np.array([0.0, np.nan]), np.array([1.0])).value)
     assert auroc(np.array([0.0, 1.0]), np.array([np.inf, 2.0])).value == 1

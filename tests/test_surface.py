@@ -179,6 +179,65 @@ def test_diverged_points_are_stored_as_they_are(tmp_path: Path) -> None:
     assert diverging().name == "diverging"
 
 
+def test_what_is_done_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    real = Evaluator.at_many
+    monkeypatch.setattr(Evaluator, "at_many", lambda self, *a: calls.append(1) or real(self, *a))
+    for _ in range(2):
+        surface("--problem", "tests.problems:diverging", "--x=-2:2:5", "--out", tmp_path / "d.h5")
+    assert len(calls) == 5 + 1  # the second run only holds one point against the file
+
+
+CHANGES = {
+    "seed": ["--seed", 1],
+    "x": ["--x=-1:1:5"],
+    "y": ["--y=0:1:2"],
+    "planes": ["--planes", 2],
+    "normalization": ["--normalization", "layer"],
+    "orthogonal": ["--orthogonal"],
+    "metrics": ["--metrics", "l1"],
+    "batch_norm": ["--batch-norm", "recalibrate"],
+    "precision": ["--precision", "float64"],
+    "adaptive": ["--adaptive", 0.05],
+    "samples": ["--max-samples", 10],
+    "weights": ["--problem", "tests.problems:other_weights"],
+    "data": ["--problem", "tests.problems:other_data"],
+    "modules": ["--problem", "tests.problems:other_modules"],
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_run_with_other_arguments_is_refused_and_says_what_differs(tmp_path: Path, name: str) -> None:
+    options = ["--problem", "tests.problems:quadratic", "--x=-1:1:3", "--out", tmp_path / "s.h5"]
+    surface(*options)
+    before = (tmp_path / "s.h5").read_bytes()
+    with pytest.raises(InputError, match=rf"s.h5: expected a file of the same run, found one with .*{name} "):
+        surface(*options, *CHANGES[name])
+    assert (tmp_path / "s.h5").read_bytes() == before
+
+
+def test_a_file_of_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--problem", "tests.problems:quadratic", "--x=-1:1:3", "--out", tmp_path / "s.h5"]
+    surface(*options)
+    monkeypatch.setattr("tests.problems.Linear.forward", lambda self, x: torch.tanh(x @ self.weight.T))
+    with pytest.raises(InputError, match="expected the values of the same model and metrics"):
+        surface(*options)
+
+
+def test_unusable_problems_are_named(tmp_path: Path) -> None:
+    for name, message in {
+        "unequal": "expected as many inputs as targets in set 'a', found 5 and 4",
+        "broadcast": r"expected outputs of the targets' shape \(5,\), found \(5, 1\)",
+        "nameless": "expected names of sets and metrics without '/', '@' and ',', found 'a/b'",
+        "weightless": "expected a model with parameters, found none",
+        "empty": "expected one or more sets of samples, found none",
+        "no_statistics": "expected batch norms with running statistics, found one without",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            surface("--problem", f"tests.problems:{name}", "--x=-1:1:3", "--out", tmp_path / f"{name}.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
 def same_content(first: Path, second: Path, rtol: float = 0.0) -> None:
     """Hold every data set, axis and attribute but the command line of two files equal."""
     with h5py.File(first) as a, h5py.File(second) as b:
@@ -373,6 +432,8 @@ def test_the_base_point_lies_on_symmetric_axes_of_any_odd_length() -> None:
         ("0:0:3", "expected low < high"),
         ("-inf:1:3", "expected finite ends"),
         ("nan:1:3", "expected finite ends"),
+        ("-1e308:1e308:3", "expected steps of at most 1e"),
+        ("1:1.0000000000000002:5", "expected ends that 5 points can lie between"),
         ("0:1:0", "expected 1 to 10001 points"),
     ],
 )
@@ -404,7 +465,8 @@ def test_a_problem_needs_a_factory_that_returns_one(tmp_path: Path) -> None:
     for name, message in {
         "tests.problems": "expected package.module:factory",
         "tests.nowhere:f": "found none named 'tests.nowhere'",
-        "tests.problems:f": "expected 'f' in tests.problems, found none",
+        "tests.problems:f": "expected a function 'f' in tests.problems, found none",
+        ".problems:f": "expected package.module:factory",
         "tests.problems:no_problem": "found int",
     }.items():
         with pytest.raises(InputError, match=message):

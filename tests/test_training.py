@@ -12,7 +12,7 @@ import torch
 from conftest import SMALL, train_small
 from torch import nn
 
-from training import fit
+from training import data, fit
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.command import InputError, RunError, command
 from training.config import RunConfig, resolve
@@ -163,6 +163,20 @@ def test_a_learning_rate_that_is_too_large_is_such_a_run() -> None:
         weights_after(tiny_config(optimizer="sgd", lr=1e30, batch_size=2))
 
 
+def test_a_model_that_diverges_in_the_last_step_is_not_saved(tmp_path: Path) -> None:
+    options = ["--batch-size", "1024", "--optimizer", "sgd", "--lr", "1e30"]
+    with pytest.raises(RunError, match="the model diverged in the last step of epoch 1"):
+        main([*SMALL, *options, "--out", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_data_than_the_checkpoints_are_refused(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = data.load_split
+    monkeypatch.setattr(data, "load_split", lambda *a: dataclasses.replace(real(*a), digest="0" * 64))
+    with pytest.raises(InputError, match="found one of other data"):
+        main([*SMALL, "--loss", "l2-lamp", "--out", str(checkpoint.parent)])
+
+
 def test_training_again_does_nothing_and_another_config_is_refused(checkpoint: Path) -> None:
     before = checkpoint.stat().st_mtime_ns
     main([*SMALL, "--loss", "l2-lamp", "--out", str(checkpoint.parent)])
@@ -214,11 +228,13 @@ def test_unusable_checkpoints_are_named(tmp_path: Path, checkpoint: Path) -> Non
     (tmp_path / "empty.pt").write_bytes(b"")
     torch.save({"a": 1}, tmp_path / "foreign.pt")
     torch.save({**content, "version": 99}, tmp_path / "newer.pt")
+    torch.save({**content, "params": [1]}, tmp_path / "partial.pt")
     for name, message in {
         "absent.pt": "found none; make one with",
         "cut.pt": "damaged or foreign",
         "empty.pt": "damaged or foreign",
         "foreign.pt": "another kind of torch file",
+        "partial.pt": "damaged or foreign",
         "newer.pt": "use a newer release",
     }.items():
         with pytest.raises(InputError, match=message) as caught:
@@ -240,6 +256,10 @@ def test_unusable_checkpoints_are_named(tmp_path: Path, checkpoint: Path) -> Non
         ({"dataset": "folder"}, "--train-dir: expected a folder of images"),
         ({"channels": 3}, "--channels: expected 1 for MNIST"),
         ({"seed": -1}, "--seed"),
+        ({"seed": 2**70}, "--seed"),
+        ({"patches": -4}, "--patches: expected a square number"),
+        ({"depth": 20_000}, "--depth: expected at most 16"),
+        ({"width": 10**9}, "--width: expected at most 4096"),
     ],
 )
 def test_bad_options_are_named(changes: dict[str, object], message: str) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import pickle
 import warnings
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.command import InputError
+from training.command import InputError, whole_file
 from training.config import RunConfig, config_from_dict
 
 FORMAT = "landscape-checkpoint"
@@ -72,12 +71,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "data_digest": checkpoint.data_digest,
         "digest": checkpoint.digest,
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as temporary:
         torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -88,23 +83,30 @@ def load_checkpoint(path: Path) -> Checkpoint:
     content = read_plain(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: expected a checkpoint written by training.train, found another kind of torch file")
-    if content["version"] > VERSION:
+    version = content.get("version")
+    if isinstance(version, int) and version > VERSION:
         raise InputError(
-            f"{path}: expected checkpoint version {VERSION} or older, found {content['version']}; use a newer release"
+            f"{path}: expected checkpoint version {VERSION} or older, found {version}; use a newer release"
         )
-    checkpoint = Checkpoint(
-        config=config_from_dict(content["config"], str(path)),
-        epoch=content["epoch"],
-        params=content["params"],
-        buffers=content["buffers"],
-        metrics=content["metrics"],
-        data_digest=content["data_digest"],
-    )
-    if checkpoint.digest != content["digest"]:
-        raise InputError(
-            f"{path}: expected digest {content['digest'][:12]}…, found {checkpoint.digest[:12]}…: damaged; train again"
+    try:
+        checkpoint = Checkpoint(
+            config=config_from_dict(content["config"], str(path)),
+            epoch=content["epoch"],
+            params=content["params"],
+            buffers=content["buffers"],
+            metrics=content["metrics"],
+            data_digest=content["data_digest"],
         )
+        intact = checkpoint.digest == content["digest"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise error if isinstance(error, InputError) else damaged(path) from None
+    if not intact:
+        raise InputError(f"{path}: expected the digest that it states, found another one: it is damaged; train again")
     return checkpoint
+
+
+def damaged(path: Path) -> InputError:
+    return InputError(f"{path}: expected a checkpoint, found a damaged or foreign file")
 
 
 def read_plain(path: Path) -> Any:
@@ -121,9 +123,9 @@ def read_plain(path: Path) -> Any:
                 f"{path}: expected tensors and plain values alone, found pickled code, which is not run; "
                 "use a checkpoint written by training.train"
             ) from None
-        raise InputError(f"{path}: expected a checkpoint, found a damaged or foreign file") from None
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError):
-        raise InputError(f"{path}: expected a checkpoint, found a damaged or foreign file") from None
+        raise damaged(path) from None
+    except Exception:  # torch's readers raise anything on damaged bytes, AssertionError among them
+        raise damaged(path) from None
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, source: str) -> None:

@@ -8,8 +8,8 @@ A command is `main(argv) -> None` wrapped by :func:`command`. Unusable input is 
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,12 +72,41 @@ def _quiet_but_root(cli: Callable[[], T]) -> T:
         return cli()
 
 
+def check_out(path: Path) -> None:
+    """Raise InputError unless `path` names a file, there already or not."""
+    try:
+        path.name.encode()
+        usable = path.name != "" and (path.is_file() or not path.exists())
+    except (OSError, ValueError):
+        usable = False
+    if not usable:
+        raise InputError(f"--out {str(path)!r}: expected the name of a file, found a folder or no name for a file")
+
+
 def make_parent(path: Path) -> None:
-    """Make the folder that `path` will lie in; InputError if it cannot be."""
+    """Make the folder that the file `path` will lie in; InputError if it cannot be."""
+    check_out(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {path}: expected a folder that can be written, found {error.strerror}") from None
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; renamed to it at the end, or removed if that fails."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text)
 
 
 def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
@@ -85,6 +114,9 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
+        # Threads that wait for each other sleep: spinning ones stall each other wherever something else runs too.
+        # Read when torch is first imported, which commands do after this.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         try:
             main(argv)
         except InputError as error:
@@ -94,6 +126,10 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
         except RunError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+            return 2
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

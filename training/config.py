@@ -1,6 +1,7 @@
 """`RunConfig`, the one source of truth of a training run, and the names of every choice in it; needs no torch."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ MAX_CHANNELS = 512
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a training run is: data, loss, model, optimizer, seed. Two equal configs train equal models."""
+    """What a training run is: data, loss, model, optimizer, seed. With equal data, equal configs train equal models."""
 
     dataset: DatasetName = "mnist-mini"
     """mnist-mini is shipped; mnist and mvtec are found under --data-dir; folder takes any images."""
@@ -92,19 +93,21 @@ def check_config(config: RunConfig) -> None:
             option = "--" + name.replace("_", "-")
             check(getattr(config, name) != "", option, "a folder of images with --dataset folder", "nothing")
     check(config.channels in (1, 3), "--channels", "1 or 3", config.channels)
-    for name in ("width", "batch_size", "epochs"):
+    for name, most in (("width", 4096), ("batch_size", 10**9), ("epochs", 10**9), ("depth", 16)):
         value = getattr(config, name)
         check(value >= 1, "--" + name.replace("_", "-"), "at least 1", value)
+        check(value <= most, "--" + name.replace("_", "-"), f"at most {most}", value)
+    check(config.image_size <= 2**16, "--image-size", f"at most {2**16}", config.image_size)
     check(config.kernel >= 1 and config.kernel % 2 == 1, "--kernel", "an odd size, such as 3 or 5", config.kernel)
-    check(config.lr > 0, "--lr", "a positive learning rate", config.lr)
+    check(0 < config.lr < float("inf"), "--lr", "a positive learning rate", config.lr)
     check(1e-6 <= config.lamp_eps < 1, "--lamp-eps", "1e-6 <= eps < 1 (single precision)", config.lamp_eps)
-    check(config.seed >= 0, "--seed", "a whole number from 0", config.seed)
+    check(0 <= config.seed < 2**63, "--seed", "a whole number from 0 to 2^63 - 1", config.seed)
     check_patches(config)
 
 
 def check_patches(config: RunConfig) -> None:
     """Raise InputError unless images divide into the patches, and patches into the autoencoder's halvings."""
-    side = round(config.patches**0.5)
+    side = math.isqrt(max(config.patches, 0))
     check(
         config.patches >= 1 and side * side == config.patches,
         "--patches",
@@ -114,7 +117,6 @@ def check_patches(config: RunConfig) -> None:
     size = config.image_size
     check(size >= 1 and size % side == 0, "--image-size", f"a multiple of {side} for {config.patches} patches", size)
     unit, step = size // side, 2**config.depth
-    check(config.depth >= 1, "--depth", "at least 1", config.depth)
     where = f"--image-size {size} in {config.patches} patches"
     check(unit % step == 0, where, f"patches of a multiple of {step} pixels for depth {config.depth}", f"{unit} pixels")
 

@@ -21,7 +21,9 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"--device: expected auto, cpu, cuda or cuda:N, found {name!r}") from None
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device: expected auto, cpu, cuda or cuda:N, found {name!r}")
     if device.type == "cuda":
         if (device.index or 0) >= max(gpus, 1) or not gpus:
             raise InputError(f"--device: expected one of {gpus} GPUs of this machine, found {name!r}; use --device cpu")
@@ -35,8 +37,9 @@ def use_threads(requested: int, local_ranks: int = 1, cores: set[int] | None = N
     `cores` are those that the ranks of this node may use together, by default the ones this process may use: a
     launcher that binds each rank to cores of its own is then not divided twice.
     """
-    if requested < 0:
-        raise InputError(f"--threads: expected a whole number, 0 for all cores, found {requested}")
-    count = requested or max(1, len(cores or os.sched_getaffinity(0)) // local_ranks)
+    available = len(cores or os.sched_getaffinity(0))
+    if not 0 <= requested <= max(64, 4 * available):
+        raise InputError(f"--threads: expected 0 for all cores, or up to 4 a core, found {requested}")
+    count = requested or max(1, available // local_ranks)
     torch.set_num_threads(count)
     return count

@@ -119,11 +119,13 @@ def stop_all(comm: Any, error: BaseException) -> NoReturn:
     """End all ranks with one message and status: others may be waiting for this one for ever."""
     from mpi4py import MPI
 
-    if isinstance(error, MPI.Exception):
-        time.sleep(1)  # most likely another rank failed first: let its message be the only one
-    elif not isinstance(error, (InputError, OSError, MemoryError)):
+    if comm.rank != 0 or isinstance(error, MPI.Exception):
+        time.sleep(0.5 if comm.rank else 1)  # if several ranks fail, let one message, the root's, be the only one
+    if isinstance(error, KeyboardInterrupt):
+        comm.Abort(130)
+    if not isinstance(error, MPI.Exception) and not isinstance(error, (InputError, OSError, MemoryError)):
         traceback.print_exception(error)
-    print(f"error: rank {comm.rank}: {error or type(error).__name__}", file=sys.stderr)
+    print(f"error: rank {comm.rank}: {str(error) or type(error).__name__}", file=sys.stderr)
     sys.stderr.flush()
     status = 2 if isinstance(error, InputError) else 1
     comm.Abort(status)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,12 +62,14 @@ def train(config: RunConfig, split: Split, device: torch.device) -> Iterator[Epo
         losses = run_epoch(model, optimizer, loss, units, batches)
         check_finite(losses, epoch)
         scores = image_scores(images_model, test_images)
+        train_l2 = float(image_scores(images_model, train_images).mean()) * split.train[0].numel()
+        check_model(train_l2, scores, epoch)
         metrics = test_metrics(scores, split)
         row = {
             "epoch": epoch,
             "updates": epoch * steps,
             "loss": sum(value * len(batch) for value, batch in zip(losses, batches, strict=True)) / len(units),
-            "train_l2": float(image_scores(images_model, train_images).mean()) * split.train[0].numel(),
+            "train_l2": train_l2,
             "auroc": metrics["auroc"],
         }
         metrics |= {key: row[key] for key in ("epoch", "updates", "loss", "train_l2")}
@@ -102,6 +105,15 @@ def check_finite(losses: list[float], epoch: int) -> None:
                 f"training stopped: loss {value} at epoch {epoch}, step {step}; the checkpoint of epoch {epoch - 1} "
                 "stays (if there is one); try a smaller --lr"
             )
+
+
+def check_model(train_l2: float, scores: Tensor, epoch: int) -> None:
+    """Raise RunError if the epoch's last update, which no loss was taken after, left a model that has diverged."""
+    if not (math.isfinite(train_l2) and bool(scores.isfinite().all())):
+        raise RunError(
+            f"training stopped: the model diverged in the last step of epoch {epoch}; the checkpoint of epoch "
+            f"{epoch - 1} stays (if there is one); try a smaller --lr"
+        )
 
 
 def check_last_batch(config: RunConfig, count: int) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.command import InputError
 from training.config import RunConfig
 
 SSIM_SIGMA = 1.5
@@ -61,6 +62,7 @@ def _blur_matrices(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)  # kept for later calls, which may need gradients
 def _blur_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Gaussian blur of a line of `size` pixels as a (size, size) matrix, mirrored as (b a | a b … y z | z y)."""
     offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
@@ -87,6 +89,7 @@ class Lamp:
     eps: float = 1e-3
 
 
+SMALLEST_MAXIMUM = 1e-15  # below it counts as 0: its square, which gradients divide by, would leave single precision
 FIXED_LAMP = Lamp(scale="none")  # a fixed function of the residual, so the same for every model and batch
 
 
@@ -105,7 +108,7 @@ def scaled_map(base: Tensor, lamp: Lamp) -> Tensor:
     largest = base.amax() if lamp.scale == "batch" else base.amax(dim=tuple(range(1, base.ndim)), keepdim=True)
     if lamp.detach:
         largest = largest.detach()
-    return base / torch.where(largest > 0, largest, 1) * (1 - lamp.eps)
+    return base / torch.where(largest > SMALLEST_MAXIMUM, largest, 1) * (1 - lamp.eps)
 
 
 BASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l2": l2_map, "l1": l1_map, "ssim": ssim_map}
@@ -119,16 +122,24 @@ LOSSES: dict[str, tuple[str, bool]] = {
 PerSample = Callable[[Tensor, Tensor], Tensor]
 
 
+def base_map(name: str, output: Tensor, target: Tensor) -> Tensor:
+    """The map of base loss `name`; InputError unless `output` has the shape of `target` (it would be broadcast)."""
+    if output.shape != target.shape:
+        raise InputError(
+            f"{name}: expected outputs of the targets' shape {tuple(target.shape)}, found {tuple(output.shape)}"
+        )
+    return BASES[name](output, target)
+
+
 def per_sample_loss(name: str, lamp: Lamp) -> PerSample:
     """The loss `name` as a function `(output, target) -> (B,)`, summed over the pixels of each image.
 
     With `lamp.scale == "batch"` the maximum runs over all that one call is given, so a call is a batch.
     """
     base_name, amplified = LOSSES[name]
-    base = BASES[base_name]
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
-        values = base(output, target)
+        values = base_map(base_name, output, target)
         if amplified:
             values = lamp_map(values, lamp)
         return values.flatten(1).sum(1)
@@ -148,7 +159,6 @@ def batch_losses(name: str, lamp: Lamp, batch_size: int) -> PerSample:
     :func:`per_sample_loss` called batch by batch, in one pass.
     """
     base_name, amplified = LOSSES[name]
-    base = BASES[base_name]
     over_batch = amplified and lamp.scale == "batch"
     within = dataclasses.replace(lamp, scale="sample") if over_batch else lamp
 
@@ -161,7 +171,7 @@ def batch_losses(name: str, lamp: Lamp, batch_size: int) -> PerSample:
         return values.reshape(batches, -1).sum(1) / size
 
     def losses(output: Tensor, target: Tensor) -> Tensor:
-        values = base(output, target)
+        values = base_map(base_name, output, target)
         rest = len(values) % batch_size
         parts = []
         if len(values) > rest:

@@ -4,7 +4,6 @@ The same NumPy and zlib write the same bytes.
 """
 
 import io
-import os
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -13,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.command import InputError, command, parse
-from training.data import data_folder
+from training.command import InputError, command, make_parent, parse, whole_file
 from training.mnist import Digits, read_mnist
 
 SEED = 2024
@@ -30,7 +28,7 @@ Example: python -m training.make_mnist_mini --data-dir DIR --out training/assets
 class Options:
     """Where to read MNIST and where to write the small set."""
 
-    out: str
+    out: Path
     """File to write, .npz."""
     data_dir: str | None = None
     """Folder that holds mnist/ or MNIST/raw/; LANDSCAPE_DATA without it, downloaded without both."""
@@ -63,18 +61,17 @@ def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw the images, write the file, print its path."""
     options = parse(Options, argv, "training.make_mnist_mini", DESCRIPTION)
-    out = Path(options.out)
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: expected a file in a folder that exists, found no folder {out.parent}")
+    make_parent(options.out)
+    from training.data import data_folder  # brings torch, which --help does not need
+
     train, test = read_mnist(data_folder(options.data_dir))
     generator = np.random.default_rng(SEED)
     arrays = {"seed": np.array(SEED)}
     for part, digits in (("train", draw(train, TRAIN, generator)), ("test", draw(test, TEST, generator))):
         arrays |= {f"{part}_{name}": values for name, values in digits._asdict().items()}
-    temporary = out.with_name(f"{out.name}.tmp")
-    temporary.write_bytes(npz_bytes(arrays))
-    os.replace(temporary, out)
-    print(out)
+    with whole_file(options.out) as temporary:
+        temporary.write_bytes(npz_bytes(arrays))
+    print(options.out)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.command import InputError
+
 Z95 = 1.959963984540054  # two-sided 95% of the standard normal
 
 
@@ -15,6 +17,10 @@ def anomaly_score(output: Any, target: Any) -> Any:
 
     Takes torch tensors or NumPy arrays, and returns the same kind.
     """
+    if output.shape != target.shape:
+        raise InputError(
+            f"score: expected outputs of the targets' shape {tuple(target.shape)}, found {tuple(output.shape)}"
+        )
     return ((target - output) ** 2).reshape(len(target), -1).mean(1)
 
 
@@ -43,7 +49,8 @@ def auroc(normal: NDArray[np.float64], anomalous: NDArray[np.float64]) -> AurocR
     """AUROC = P(anomalous > normal) + ½ P(equal), with its standard error after DeLong et al. (1988).
 
     The interval is symmetric on the logit scale, so it stays within [0, 1]. Where DeLong's variance is zero (perfect
-    separation) it is the score interval of Newcombe (2006), which has a width there too. A NaN score makes all NaN.
+    separation) or unknown (a class of one score; the standard error is then NaN) it is the score interval of Newcombe
+    (2006), which has a width there too. A NaN score makes all NaN.
     Raises ValueError if either class is empty.
     """
     normal, anomalous = np.asarray(normal, np.float64).ravel(), np.asarray(anomalous, np.float64).ravel()
@@ -54,7 +61,7 @@ def auroc(normal: NDArray[np.float64], anomalous: NDArray[np.float64]) -> AurocR
     of_anomalous = placements(normal, anomalous)
     of_normal = 1 - placements(anomalous, normal)
     value = float(of_anomalous.mean())
-    stderr = math.sqrt(_variance_of_mean(of_anomalous) + _variance_of_mean(of_normal))
+    stderr = math.sqrt(_variance_of_mean(of_anomalous) + _variance_of_mean(of_normal)) if min(sizes) > 1 else math.nan
     if 0 < value < 1 and stderr > 0:
         low, high = _logit_interval(value, stderr)
     else:
@@ -71,7 +78,7 @@ def check_classes(normal: NDArray[np.float64], anomalous: NDArray[np.float64]) -
 
 
 def _variance_of_mean(values: NDArray[np.float64]) -> float:
-    return float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
+    return float(values.var(ddof=1)) / len(values)
 
 
 def _logit_interval(value: float, stderr: float) -> tuple[float, float]:

@@ -4,16 +4,18 @@ import csv
 import dataclasses
 import io
 import json
-import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.command import InputError, command, parse
+from training.command import InputError, command, parse, write_whole
 from training.config import RunConfig, resolve
 
 if TYPE_CHECKING:
+    import torch
+
     from training.data import Split
     from training.fit import Epoch
 
@@ -38,15 +40,30 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "training.train", DESCRIPTION)
+    check_alone()
     config = resolve(arguments.config)
+    from training.data import load_split
+    from training.device import choose_device, use_threads
+
+    use_threads(arguments.threads)
+    device = choose_device(arguments.device)
+    split = load_split(config, arguments.data_dir)
     path = arguments.out / "checkpoint.pt"
-    if not already_trained(path, config):
-        train_to_folder(config, arguments)
+    if not already_trained(path, config, split):
+        train_to_folder(config, split, device, arguments.out)
     print(path)
 
 
-def already_trained(path: Path, config: RunConfig) -> bool:
-    """Whether `path` is this config's finished checkpoint; InputError if it is another config's."""
+def check_alone() -> None:
+    """Raise InputError under a launcher: each process would train the same model into the same folder."""
+    from training.farm import launched_size
+
+    if launched_size() > 1:
+        raise InputError(f"mpirun: expected one process, found {launched_size()}: one run is not divided among ranks")
+
+
+def already_trained(path: Path, config: RunConfig, split: "Split") -> bool:
+    """Whether `path` is this run's finished checkpoint; InputError if it is that of another config or other data."""
     if not path.exists():
         return False
     from training.checkpoint import load_checkpoint
@@ -57,6 +74,8 @@ def already_trained(path: Path, config: RunConfig) -> bool:
         for name in vars(config)
         if getattr(found.config, name) != getattr(config, name)
     ]
+    if found.data_digest != split.digest:
+        different.append("other data")
     if different:
         raise InputError(
             f"{path}: expected no other run's checkpoint, found one of {', '.join(different)}; choose another --out"
@@ -64,17 +83,12 @@ def already_trained(path: Path, config: RunConfig) -> bool:
     return found.epoch == config.epochs
 
 
-def train_to_folder(config: RunConfig, arguments: Arguments) -> None:
+def train_to_folder(config: RunConfig, split: "Split", device: "torch.device", folder: Path) -> None:
     from tqdm import tqdm
 
-    from training.data import load_split
-    from training.device import choose_device, use_threads
     from training.fit import train
 
-    use_threads(arguments.threads)
-    device = choose_device(arguments.device)
-    split = load_split(config, arguments.data_dir)
-    make_folder(arguments.out)
+    make_folder(folder)
     name = f"{config.loss}, {config.category if config.dataset == 'mvtec' else config.normal}"
     epochs = tqdm(
         train(config, split, device), desc=f"training ({name})", total=config.epochs, unit="epoch", disable=None
@@ -83,12 +97,15 @@ def train_to_folder(config: RunConfig, arguments: Arguments) -> None:
     for epoch in epochs:
         history.append(epoch.row)
         epochs.set_postfix(loss=f"{epoch.row['loss']:.4g}", auroc=f"{epoch.row['auroc']:.4f}")
-        write_results(arguments.out, epoch, history, split)
+        write_results(folder, epoch, history, split)
 
 
 def make_folder(folder: Path) -> None:
+    """Make `folder` and see that it can be written, before hours are spent; InputError if not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise InputError(f"--out: expected a folder that can be written, found {folder}: {error.strerror}") from None
 
@@ -98,10 +115,10 @@ def write_results(folder: Path, epoch: "Epoch", history: list[dict[str, Any]], s
     from training.checkpoint import save_checkpoint
 
     rows = zip(split.ids, split.labels.astype(int), epoch.scores.tolist(), strict=True)
-    write_text(folder / "scores.csv", csv_text([("id", "label", "score"), *rows]))
-    write_text(folder / "history.csv", csv_text([tuple(history[0]), *(tuple(row.values()) for row in history)]))
+    write_whole(folder / "scores.csv", csv_text([("id", "label", "score"), *rows]))
+    write_whole(folder / "history.csv", csv_text([tuple(history[0]), *(tuple(row.values()) for row in history)]))
     about = {"config": dataclasses.asdict(epoch.checkpoint.config), "digest": epoch.checkpoint.digest}
-    write_text(folder / "metrics.json", json.dumps({**epoch.checkpoint.metrics, **about}, indent=1) + "\n")
+    write_whole(folder / "metrics.json", json.dumps({**epoch.checkpoint.metrics, **about}, indent=1) + "\n")
     save_checkpoint(epoch.checkpoint, folder / "checkpoint.pt")
 
 
@@ -109,12 +126,6 @@ def csv_text(rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":
