@@ -1,5 +1,6 @@
 """Metrics of a problem at one point of a plane: one forward pass over each set that the metrics need."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ Steps = Sequence[float]
 
 
 class Evaluator:
-    """Evaluates `metrics` at points of planes through the base weights of `problem.model`.
+    """Evaluates `metrics` at points of planes through the base weights of `problem.model`, which stays as it is.
 
     Data and directions are moved to `device` once and stay there. The values of single samples come back to the host
     once a point. batch_norm: "frozen" uses the running statistics of the base weights, "recalibrate" re-estimates them
@@ -37,7 +38,7 @@ class Evaluator:
         allow_rewrite: bool = True,
     ):
         self.metrics = metrics
-        self.model = problem.model.to(device, precision.dtype).eval()
+        self.model = copy.deepcopy(problem.model).to(device, precision.dtype).eval()
         self.directions = [[direction.params for direction in plane] for plane in planes]
         self.movers = [Mover(self.model, directions) for directions in self.directions]
         self.forward = Forward(self.model, device, precision, allow_rewrite)

@@ -210,7 +210,7 @@ def provenance(
 def saved_directions(planes: "list[tuple[Direction, ...]]") -> dict[str, Any]:
     """The directions as arrays named `<plane>/<axis>/<parameter>`."""
     return {
-        f"{plane}/{direction.name}/{name}": tensor.numpy()
+        f"{plane}/{direction.name}/{name}": (tensor if tensor.element_size() >= 4 else tensor.float()).numpy()
         for plane, directions in enumerate(planes)
         for direction in directions
         for name, tensor in direction.params.items()

@@ -98,17 +98,20 @@ def lamp_map(base: Tensor, lamp: Lamp) -> Tensor:
 
     Eq. (1)-(2) of Park et al. (ICASSP 2024). `base` is (B, C, H, W) in [0, 1]; so is the shape of the result.
     """
-    return -torch.log1p(-scaled_map(base, lamp))
+    return -torch.log1p(negated_scaled_map(base, lamp))
 
 
-def scaled_map(base: Tensor, lamp: Lamp) -> Tensor:
-    """b' of Eq. (2), in [0, 1 - ε]: `base` divided by its maximum over the batch or over each sample."""
+def negated_scaled_map(base: Tensor, lamp: Lamp) -> Tensor:
+    """-b' of Eq. (2), in [ε - 1, 0]: `base` divided by its maximum over the batch or over each sample.
+
+    Negated, since that is what log1p takes: a pass over the pixels less.
+    """
     if lamp.scale == "none":
-        return base * (1 - lamp.eps)
+        return base * (lamp.eps - 1)
     largest = base.amax() if lamp.scale == "batch" else base.amax(dim=tuple(range(1, base.ndim)), keepdim=True)
     if lamp.detach:
         largest = largest.detach()
-    return base / torch.where(largest > SMALLEST_MAXIMUM, largest, 1) * (1 - lamp.eps)
+    return base / torch.where(largest > SMALLEST_MAXIMUM, largest, 1) * (lamp.eps - 1)
 
 
 BASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l2": l2_map, "l1": l1_map, "ssim": ssim_map}
@@ -140,9 +143,12 @@ def per_sample_loss(name: str, lamp: Lamp) -> PerSample:
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
         values = base_map(base_name, output, target)
-        if amplified:
-            values = lamp_map(values, lamp)
-        return values.flatten(1).sum(1)
+        if not amplified:
+            return values.flatten(1).sum(1)
+        scaled = negated_scaled_map(values, lamp)
+        # Without a gradient in place, and the sign after the sum: this runs at every point of a surface.
+        logs = torch.log1p(scaled) if scaled.requires_grad else scaled.log1p_()
+        return -logs.flatten(1).sum(1)
 
     return loss
 
