@@ -1,5 +1,7 @@
 """`python -m figures.fig1`: surfaces of two or more models, 3D above their projection, as in the paper's Fig. 1."""
 
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from figures.style import PAGE, check_out, heights, label, save, shared_limits, use_style
-from figures.surface import color_ticks, draw_contours, draw_surface, is_log, plane_of
+from figures.surface import color_ticks, complete_part, draw_contours, draw_surface, is_log, plane_of
 from landscape.grid import Grid, read_grid
 from training.command import InputError, command, parse
 
@@ -21,6 +23,9 @@ Example: python -m figures.fig1 runs/a/surface.h5 runs/b/surface.h5 --metric l2 
 
 Under each model stands its AUROC with its 95% interval. Metrics whose definitions differ between the models (own) have
 no common unit: their panels keep their own limits."""
+
+
+LONGEST_WAIT = 86_400  # seconds
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,27 @@ class Arguments:
     """Scale of the height."""
     plane: int = 0
     """Which plane of each file."""
+    follow: float = 0
+    """Draw again every so many seconds while the surfaces are still computed, until they are complete; 0: once."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "figures.fig1", DESCRIPTION)
     if len(arguments.surfaces) < 2:
         raise InputError(f"surfaces: expected two or more grid files, found {len(arguments.surfaces)}")
+    if not 0 <= arguments.follow <= LONGEST_WAIT:
+        raise InputError(f"--follow: expected seconds from 0 to {LONGEST_WAIT}, found {arguments.follow:g}")
     check_out(arguments.out)
     use_style()
-    grids = [(str(path), read_grid(path)) for path in arguments.surfaces]
-    save(draw(grids, arguments.metric, arguments.height, arguments.plane), arguments.out)
+    while True:
+        grids = [(str(path), read_grid(path)) for path in arguments.surfaces]
+        drawn = [(source, complete_part(grid)) for source, grid in grids]
+        save(draw(drawn, arguments.metric, arguments.height, arguments.plane), arguments.out)
+        left = sum(int((~grid.done).sum()) for _, grid in grids)
+        if left == 0 or arguments.follow == 0:
+            break
+        print(f"{left} points to come", file=sys.stderr)
+        time.sleep(arguments.follow)
     print(arguments.out)
 
 

@@ -1,6 +1,7 @@
 """One surface on one set of axes: in three dimensions with its projection, or as a contour map."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from figures.style import MAP, heights
-from landscape.grid import Grid
+from landscape.grid import Axis, Grid
 from training.command import InputError
 
 LEVELS = 15
@@ -26,6 +27,29 @@ def plane_of(grid: Grid, metric: str, plane: int, source: str) -> NDArray[np.flo
     if ny < 2 or nx < 2:
         raise InputError(f"{source}: expected a plane of at least 2×2 points, found {ny}×{nx}; compute it with --y")
     return np.where(grid.done[plane], grid.values[metric][plane], np.nan)
+
+
+def complete_part(grid: Grid) -> Grid:
+    """The finest evenly spaced rows and columns at which a surface that is still computed is complete.
+
+    Points arrive coarse to fine, so this is a picture without holes and without invented values. A finished surface is
+    returned as it is, and so is one that has no complete part yet.
+    """
+    _, ny, nx = grid.shape
+    for stride in (2**k for k in range((max(ny, nx) - 1).bit_length())):
+        rows, columns = (np.union1d(np.arange(0, n, stride), n - 1) for n in (ny, nx))
+        part = np.ix_(np.arange(grid.shape[0]), rows, columns)
+        if grid.done[part].all():
+            return replace(
+                grid,
+                x=Axis("x", grid.x.values[columns]),
+                y=Axis("y", grid.y.values[rows]),
+                values={name: values[part] for name, values in grid.values.items()},
+                stderr={name: values[part] for name, values in grid.stderr.items()},
+                done=grid.done[part],
+                evaluated=grid.evaluated[part],
+            )
+    return grid
 
 
 def is_log(grid: Grid, metric: str, height: str) -> bool:

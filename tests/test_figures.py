@@ -11,14 +11,16 @@ from PIL import Image
 from analysis import panels, tables
 from figures import fig1, fig2
 from figures.style import heights, shared_limits
-from figures.surface import plane_of, ticks_of
+from figures.surface import complete_part, plane_of, ticks_of
 from landscape.grid import Grid, empty_grid, parse_axis, write_new
+from landscape.gridfile import GridWriter
 from training.command import InputError
 from training.losses import FIXED_LAMP
 
 
 def bowl(scale: float, loss: str = "l2", ny: int = 9) -> Grid:
     meta = {
+        "identity": {},
         "metrics": {
             "l2": {"transform": "log", "definition": "same"},
             "own": {"transform": "log", "definition": f"as trained with {loss}"},
@@ -76,6 +78,42 @@ def test_what_is_not_done_or_diverged_is_a_hole() -> None:
     assert np.isfinite(shared_limits([raised])).all()
     assert shared_limits([np.full((2, 2), np.nan)]) == (0, 1)
     fig1.draw([("a", grid), ("b", bowl(1))], "l2").canvas.draw()
+
+
+def test_an_unfinished_surface_is_drawn_by_its_complete_part() -> None:
+    grid = bowl(1)
+    grid.done[:] = False
+    grid.done[:, ::4, ::4] = grid.done[:, ::4, -1] = True  # 11 columns: 0, 4, 8 and the last
+    part = complete_part(grid)
+    np.testing.assert_array_equal(part.x.values, grid.x.values[[0, 4, 8, 10]])
+    np.testing.assert_array_equal(part.y.values, grid.y.values[[0, 4, 8]])
+    np.testing.assert_array_equal(part.values["l2"][0], grid.values["l2"][0][np.ix_([0, 4, 8], [0, 4, 8, 10])])
+    assert part.done.all()
+    whole = bowl(1)
+    np.testing.assert_array_equal(complete_part(whole).x.values, whole.x.values)
+    whole.done[:, 0, 0] = False
+    assert complete_part(whole) is whole
+
+
+def test_following_draws_until_the_surfaces_are_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = bowl(1)
+    values, grid.done[0, 1::2] = grid.values["l2"].copy(), False
+    write_new(tmp_path / "a.h5", bowl(1), {})
+    writer = GridWriter(tmp_path / "b.h5", grid, {})
+    drawn: list[float] = []
+
+    def finish(seconds: float) -> None:
+        drawn.append((tmp_path / "f.png").stat().st_size)
+        for row in range(1, 9, 2):
+            point = np.array([[values[0, row, column], 1.0, 1.0] for column in range(11)])
+            writer.write([((0, row, column), np.stack([point[column]] * 2)) for column in range(11)])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.sleep", finish)
+        fig1.main([str(tmp_path / "a.h5"), str(tmp_path / "b.h5"), "--follow", "5", "--out", str(tmp_path / "f.png")])
+    writer.close()
+    assert len(drawn) == 1
+    assert capsys.readouterr().err == "44 points to come\n"
 
 
 def test_rows_are_y_and_columns_are_x() -> None:

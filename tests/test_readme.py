@@ -44,6 +44,14 @@ def test_one_model_step_by_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_cluster_line_with_mpirun_for_srun(checkpoint: Path, tmp_path: Path) -> None:
+    (line,) = re.findall(r"^srun .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    line = line.replace("srun --ntasks 64", "mpirun -n 3").replace(":101", ":9")
+    run(line.replace("runs/a/checkpoint.pt", str(checkpoint)), tmp_path)
+    assert (tmp_path / "surface.h5").exists()
+
+
+@pytest.mark.slow
 def test_the_full_data(tmp_path: Path, data_dir: str) -> None:
     lines = [line for line in COMMANDS if "--dataset mnist " in line or "mvtec" in line]
     assert len(lines) == 2
