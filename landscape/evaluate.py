@@ -10,7 +10,7 @@ from torch import Tensor
 from landscape.batchnorm import RECALIBRATION_BATCH, norms_with_statistics, recalibrate
 from landscape.directions import Direction
 from landscape.forward import Forward
-from landscape.metrics import Metric
+from landscape.metric import Metric
 from landscape.params import Mover
 from landscape.precision import PRECISIONS, Precision
 from landscape.problem import Problem, Samples

@@ -1,53 +1,14 @@
-"""Metrics of a surface: what is measured of a model's outputs, over which samples, and how it is reduced."""
+"""The metrics that can be named: losses and AUROC of any problem, `own` of a checkpoint's."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
-from torch import Tensor
-
+from landscape.metric import FIRST_SET, Metric, Values
 from landscape.problem import Problem
 from training.command import InputError
 from training.config import RunConfig
 from training.losses import BASES, FIXED_LAMP, batch_losses, lamp_of, per_sample_loss
 from training.score import anomaly_score, auroc
-
-Values = np.ndarray
-FIRST_SET = ""  # stands for the problem's first set until the metric is resolved
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number of the model at some weights, with its standard error.
-
-    per_sample: (output, target) of consecutive samples -> one value for each `group` of them (the last may be ragged).
-    over: the sets whose values `reduce` takes, in this order, as arrays; sizes are the samples behind each value.
-    transform: "log" or "none", for plots and interpolation.
-    """
-
-    name: str
-    definition: str
-    per_sample: Callable[[Tensor, Tensor], Tensor]
-    over: tuple[str, ...] = (FIRST_SET,)
-    group: int = 1
-    reduce: Callable[[Sequence[Values], Sequence[Values]], tuple[float, float]] | None = None
-    transform: str = "log"
-
-    def value(self, values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
-        """The metric and its standard error from the values of its sets."""
-        return (self.reduce or weighted_mean)(values, sizes)
-
-
-def weighted_mean(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
-    """Mean over samples, and its standard error over the groups of samples that `values` are of; NaN from one group."""
-    (x,), (n,) = values, sizes
-    weights = n / n.sum()
-    with np.errstate(invalid="ignore", over="ignore"):
-        mean = float(weights @ x)
-        if len(x) < 2:
-            return mean, float("nan")
-        spread = float((weights * weights) @ (x - mean) ** 2) * len(x) / (len(x) - 1)
-        return mean, spread**0.5
 
 
 def auroc_of_scores(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:

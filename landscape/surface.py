@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from landscape.directions import Direction
     from landscape.evaluate import Evaluator
-    from landscape.metrics import Metric
+    from landscape.metric import Metric
     from landscape.problem import Problem
 
 DESCRIPTION = """Evaluate metrics on a plane or a line of filter-normalized random directions through a model's weights.
@@ -157,7 +157,7 @@ def prepare(
 
 
 def load_problem(arguments: Arguments) -> "Problem":
-    from landscape.problem import from_checkpoint, from_factory
+    from landscape.sources import from_checkpoint, from_factory
 
     if arguments.ckpt is not None:
         return from_checkpoint(arguments.ckpt, arguments.data_dir, arguments.max_samples)

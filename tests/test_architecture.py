@@ -8,9 +8,9 @@ import pytest
 from conftest import ROOT, run_python
 
 ORDER = ("training", "landscape", "analysis", "figures")
-#: what landscape may take from training: see DESIGN's layout; problem.py alone turns a checkpoint into a Problem
+#: what landscape may take from training: see DESIGN's layout; sources.py alone turns a checkpoint into a Problem
 TAKEN_BY_LANDSCAPE = {"losses", "score", "farm", "command", "device", "config"}
-TAKEN_BY_PROBLEM = {"checkpoint", "data", "models", "patches"}
+TAKEN_BY_SOURCES = {"checkpoint", "data", "models", "patches"}
 
 
 def modules(package: str) -> list[Path]:
@@ -41,7 +41,7 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_landscape_takes_little_from_training() -> None:
     for path in modules("landscape"):
         taken = {name.split(".")[1] for name in imports(path) if name.startswith("training.")}
-        allowed = TAKEN_BY_LANDSCAPE | (TAKEN_BY_PROBLEM if path.name == "problem.py" else set())
+        allowed = TAKEN_BY_LANDSCAPE | (TAKEN_BY_SOURCES if path.name == "sources.py" else set())
         assert taken <= allowed, path.name
 
 

@@ -14,7 +14,8 @@ from landscape.directions import random_directions
 from landscape.evaluate import Evaluator
 from landscape.metrics import resolve_metrics
 from landscape.precision import PRECISIONS
-from landscape.problem import Problem, Samples, from_checkpoint
+from landscape.problem import Problem, Samples
+from landscape.sources import from_checkpoint
 from landscape.vectorize import VectorizedModel, points_that_fit
 from training.models import Autoencoder
 

@@ -13,8 +13,10 @@ from problems import INPUTS, OUTPUTS, diverging, quadratic, quadratic_form
 from landscape.directions import random_directions
 from landscape.evaluate import Evaluator
 from landscape.grid import Axis, Grid, parse_axis, read_grid
-from landscape.metrics import Metric, resolve_metrics
-from landscape.problem import Problem, Samples, from_checkpoint, subsample
+from landscape.metric import Metric
+from landscape.metrics import resolve_metrics
+from landscape.problem import Problem, Samples, subsample
+from landscape.sources import from_checkpoint
 from landscape.surface import main
 from training.command import InputError
 from training.fit import image_scores

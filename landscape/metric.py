@@ -1,0 +1,44 @@
+"""`Metric`: one number of a model at some weights, with its standard error."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+Values = np.ndarray
+FIRST_SET = ""  # stands for the problem's first set until the metric is resolved
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of the model at some weights, with its standard error.
+
+    per_sample: (output, target) of consecutive samples -> one value for each `group` of them (the last may be ragged).
+    over: the sets whose values `reduce` takes, in this order, as arrays; sizes are the samples behind each value.
+    transform: "log" or "none", for plots and interpolation.
+    """
+
+    name: str
+    definition: str
+    per_sample: Callable[[Tensor, Tensor], Tensor]
+    over: tuple[str, ...] = (FIRST_SET,)
+    group: int = 1
+    reduce: Callable[[Sequence[Values], Sequence[Values]], tuple[float, float]] | None = None
+    transform: str = "log"
+
+    def value(self, values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
+        """The metric and its standard error from the values of its sets."""
+        return (self.reduce or weighted_mean)(values, sizes)
+
+
+def weighted_mean(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
+    """Mean over samples, and its standard error over the groups of samples that `values` are of; NaN from one group."""
+    (x,), (n,) = values, sizes
+    weights = n / n.sum()
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = float(weights @ x)
+        if len(x) < 2:
+            return mean, float("nan")
+        spread = float((weights * weights) @ (x - mean) ** 2) * len(x) / (len(x) - 1)
+        return mean, spread**0.5
