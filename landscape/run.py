@@ -1,5 +1,6 @@
 """A surface computed over all ranks: coarse to fine, level by level where it is adaptive, from wherever it stopped."""
 
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -11,7 +12,7 @@ from landscape.evaluate import Evaluator
 from landscape.grid import Floats, Grid, Indices
 from landscape.gridfile import GridWriter, Index
 from training.command import InputError
-from training.farm import farm, rank_of
+from training.farm import farm
 
 Values = dict[str, Floats]
 RESUMED_WITHIN = 1e-2  # relative: other devices and bfloat16 differ by less, another model by more
@@ -26,7 +27,7 @@ class Surface:
         self.grid = grid
         self.writer = writer
         self.comm = comm
-        self.busy = self.idle = 0.0
+        self.busy = 0.0
         self.fresh = 0
         points = evaluator.points_per_call
         self.chunk = points if comm is None else min(comm.allgather(points))
@@ -44,6 +45,7 @@ class Surface:
         The root plans, the other ranks wait for each level's points. A plan sees only what the file holds of them, so
         that a resumed run makes the same choices, and so do other numbers of ranks.
         """
+        start = time.perf_counter()
         if self.writer is None:
             # The root checks alone what it resumes, before anybody computes.
             while (points := self._shared(None)) is not None:
@@ -54,7 +56,7 @@ class Surface:
                 self._follow(self.writer, _plan(self.grid, tol, seed))
             self._shared(None)
         self.bar.close()
-        return self._report()
+        return self._report(time.perf_counter() - start)
 
     def _check_resumed(self, writer: GridWriter) -> None:
         """Raise InputError unless the first point of a file that is resumed still has the value that it says.
@@ -91,9 +93,7 @@ class Surface:
 
     def _evaluate(self, points: Indices | None) -> None:
         chunks = self._chunks(points if points is not None else np.array([], np.int64))
-        report = farm(chunks, self._at, self._store, self.comm)
-        self.busy += report["busy_s"]
-        self.idle += report["idle_s"]
+        self.busy += farm(chunks, self._at, self._store, self.comm)["busy_s"]
 
     def _chunks(self, points: Indices) -> list[Chunk]:
         size = self.grid.done[0].size
@@ -124,10 +124,8 @@ class Surface:
         self.fresh += len(points)
         self.bar.update(len(points))
 
-    def _report(self) -> str:
-        times = [(self.busy, self.idle)]
-        if self.comm is not None:
-            times = self.comm.gather(times[0])
+    def _report(self, wall: float) -> str:
+        busy = [self.busy] if self.comm is None else self.comm.gather(self.busy)
         if self.writer is None:
             return ""
         grid = self.writer.grid
@@ -135,9 +133,8 @@ class Surface:
         errors = [f"{name} {error:.2%}" for name, error in grid.interpolation_error.items() if not np.isnan(error)]
         if errors:
             parts.append(f"largest error at held-out points, of the range: {', '.join(errors)}")
-        if rank_of(self.comm) == 0 and len(times) > 1:
-            busy, idle = (sum(column) for column in zip(*times, strict=True))
-            parts.append(f"ranks idle {idle / max(busy + idle, 1e-9):.1%} of the time")
+        if len(busy) > 1:  # all that is not evaluating or storing: planning, waiting for a level's last points
+            parts.append(f"ranks idle {1 - sum(busy) / (wall * len(busy)):.1%} of the time")
         return "; ".join(parts)
 
 
