@@ -115,7 +115,7 @@ def ticks_of(limits: tuple[float, float], log: bool) -> list[float]:
 
 
 def tick_text(height: float, log: bool) -> str:
-    return f"{10**height:.3g}" if log else f"{height:.3g}"
+    return f"{10**height:.4g}" if log else f"{height:.4g}"
 
 
 def axis_label(name: str) -> str:
