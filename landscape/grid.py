@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,10 @@ def empty_grid(x: Axis, y: Axis, metrics: list[str], planes: int, meta: dict[str
 def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> None:
     """Write `grid` whole under a new file, every data set allocated; `directions` as `<k>/<x or y>/<parameter>`.
 
-    HDF5's classic format: a process killed while elements are written later leaves it readable.
+    HDF5's classic format: a process killed while elements are written later leaves it readable. It is made in memory:
+    where HDF5 itself meets a full disk, it goes on to crash. Raises OSError if the file cannot be written.
     """
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", driver="core", backing_store=False) as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = VERSION
         for name, value in grid.meta.items():
@@ -123,6 +125,12 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
             file.create_dataset(f"interpolation_error/{name}", data=np.float64(error))
         for name, values in directions.items():
             file.create_dataset(f"directions/{name}", data=values)
+        file.flush()
+        image = file.id.get_file_image()
+    with open(path, "wb") as new:
+        new.write(image)
+        new.flush()
+        os.fsync(new.fileno())  # some disks say only now that they are full
 
 
 def read_grid(path: Path) -> Grid:

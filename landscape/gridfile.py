@@ -1,22 +1,33 @@
 """The one writer of a grid file: created whole, then written element by element, safe to kill at any instant."""
 
+import errno
 import fcntl
 import json
+import math
 import os
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.grid import Floats, Grid, open_file, read_grid, write_new
+from landscape.grid import Floats, Grid, damaged, open_file, read_grid, write_new
 from training.command import InputError
 
 Index = tuple[int, int, int]
+
+
+class Place(NamedTuple):
+    """Where the elements of a data set lie: from `offset` in the file on, row by row."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 class GridWriter:
@@ -32,11 +43,14 @@ class GridWriter:
         try:
             if path.exists():
                 self.grid = read_grid(path)
-                check_same(path, self.grid.meta.get("identity", {}), grid.meta["identity"])
+                check_same(path, self.grid.meta.get("identity"), grid.meta["identity"])
+                check_layout(path, self.grid, grid)
+                self.grid.evaluated &= self.grid.done  # where a kill came between the two, the point is to be done
             else:
                 self.grid = grid
                 _create(path, grid, directions)
-            self.file = open_file(path, "r+")
+            self.places = _places(path)
+            self.file = _open_to_write(path)
         except BaseException:
             self._unlock()
             raise
@@ -50,33 +64,37 @@ class GridWriter:
         where = np.array([index for index, _ in points])
         results = np.stack([result for _, result in points])
         for number, name in enumerate(self.grid.values):
-            _write_elements(self.file[f"metrics/{name}"], where, results[:, 0, number])
-            _write_elements(self.file[f"stderr/{name}"], where, results[:, 1, number])
+            self._put(f"metrics/{name}", where, results[:, 0, number])
+            self._put(f"stderr/{name}", where, results[:, 1, number])
             self.grid.values[name][tuple(where.T)] = results[:, 0, number]
             self.grid.stderr[name][tuple(where.T)] = results[:, 1, number]
-        _write_elements(self.file["evaluated"], where, np.full(len(where), evaluated))
-        self.file.flush()
-        _write_elements(self.file["done"], where, np.ones(len(where), bool))
-        self.file.flush()
+        self._put("evaluated", where, np.full(len(where), evaluated))
+        self._put("done", where, np.ones(len(where), bool))
         self.grid.evaluated[tuple(where.T)] = evaluated
         self.grid.done[tuple(where.T)] = True
 
     def write_interpolated(self, values: dict[str, Floats], errors: dict[str, float]) -> None:
         """Store interpolated values where no forward pass was made, and how large their errors were found to be."""
         for name, error in errors.items():
-            self.file[f"interpolation_error/{name}"][()] = error
+            self._put(f"interpolation_error/{name}", np.zeros((1, 0), np.int64), np.array([error]))
             self.grid.interpolation_error[name] = error
         where = np.argwhere(~self.grid.evaluated)
         if len(where):
             stacked = np.stack([values[name][tuple(where.T)] for name in self.grid.values], 1)
             results = np.stack([stacked, np.full_like(stacked, np.nan)], 1)
             self.write([(tuple(index), result) for index, result in zip(where, results, strict=True)], evaluated=False)
-        self.file.flush()
+
+    def _put(self, name: str, where: NDArray[np.int64], values: NDArray[Any]) -> None:
+        """Write single elements of a data set."""
+        offset, shape, dtype = self.places[name]
+        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        for element, value in zip(where @ np.array(strides, np.int64), values.astype(dtype), strict=True):
+            _write_at(self.file, offset + int(element) * dtype.itemsize, value.tobytes())
 
     def check_still_there(self) -> None:
         """Raise OSError if the file is no longer at its path, so that what is written would be lost."""
         try:
-            if os.path.samestat(self.path.stat(), os.stat(self.file.id.get_vfd_handle())):
+            if os.path.samestat(self.path.stat(), os.fstat(self.file.fileno())):
                 return
         except FileNotFoundError:
             pass
@@ -91,8 +109,9 @@ class GridWriter:
         self.lock.close()
 
 
-def check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_same(path: Path, found: Any, wanted: dict[str, Any]) -> None:
     """Raise InputError that lists what differs between a file's identity and this run's."""
+    found = found if isinstance(found, dict) else {}
     different = [
         f"{name} {_short(found.get(name))} instead of {_short(wanted.get(name))}"
         for name in sorted(set(found) | set(wanted))
@@ -103,6 +122,15 @@ def check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> Non
             f"{path}: expected a file of the same run, found one with {'; '.join(different)}; "
             "choose another --out, or delete the file"
         )
+
+
+def check_layout(path: Path, found: Grid, wanted: Grid) -> None:
+    """Raise InputError unless a file of the same run also has its data sets."""
+    if found.shape != wanted.shape or any(
+        getattr(found, name).keys() != getattr(wanted, name).keys()
+        for name in ("values", "stderr", "interpolation_error")
+    ):
+        raise damaged(path)
 
 
 def lock_path(path: Path) -> Path:
@@ -132,8 +160,8 @@ def _lock(path: Path) -> IO[str]:
         lock.close()
         return _lock(path)
     lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}: {' '.join(sys.argv)}\n")
-    lock.flush()
+    with suppress(OSError):  # on a full disk it holds all the same, without a name
+        os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}: {' '.join(sys.argv)}\n".encode())
     return lock
 
 
@@ -145,19 +173,37 @@ def _is_still(path: Path, file: IO[str]) -> bool:
 
 
 def _create(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.new")  # one left by a kill is overwritten by the next, as it has the lock
     try:
         write_new(temporary, grid, directions)
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: expected a folder that can be written, found {error}") from None
+        raise InputError(f"{path}: expected a folder that can be written, found {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _write_elements(dataset: h5py.Dataset, where: NDArray[np.int64], values: NDArray[Any]) -> None:
-    """Write single elements of a data set in one call; h5py's own indexing would take a call each."""
-    space = dataset.id.get_space()
-    space.select_elements(where.astype(np.uint64))
-    memory = h5py.h5s.create_simple((len(where),))
-    dataset.id.write(memory, space, np.ascontiguousarray(values, dataset.dtype))
+def _places(path: Path) -> dict[str, Place]:
+    """Where in the file the elements of each data set to be written lie."""
+    places = {}
+    with open_file(path, "r") as file:
+        names = [f"{kind}/{name}" for kind in ("metrics", "stderr", "interpolation_error") for name in file[kind]]
+        for name in (*names, "evaluated", "done"):
+            offset = file[name].id.get_offset()
+            if offset is None:  # in chunks, or not allocated: not made by `write_new`
+                raise damaged(path)
+            places[name] = Place(offset, file[name].shape, file[name].dtype)
+    return places
+
+
+def _open_to_write(path: Path) -> FileIO:
+    try:
+        return FileIO(path, "r+")
+    except OSError as error:
+        raise InputError(f"{path}: expected a file that can be written, found {error.strerror}") from None
+
+
+def _write_at(file: FileIO, offset: int, content: bytes) -> None:
+    """Write past HDF5, which crashes at its end where it could not write, and promises no order in between."""
+    if os.pwrite(file.fileno(), content, offset) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file.name))

@@ -109,6 +109,21 @@ def write_whole(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory, of the machine or of a GPU, for which torch raises RuntimeErrors."""
+    if isinstance(error, RuntimeError):
+        return "out of memory" in str(error) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError)
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, as the one line that a user is shown."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    return f"out of memory: {text}" if is_out_of_memory(error) else text
+
+
 def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
     """Turn `main` into a command that returns an exit status: 0 done, 2 unusable input (one line on stderr)."""
 
@@ -127,9 +142,13 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+            print(f"error: {one_line(error)}", file=sys.stderr)
             return 2
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            return 1
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from training.command import InputError
+from training.command import InputError, is_out_of_memory, one_line
 
 Result = TypeVar("Result")
 Task = Any
@@ -123,10 +123,11 @@ def stop_all(comm: Any, error: BaseException) -> NoReturn:
         time.sleep(0.5 if comm.rank else 1)  # if several ranks fail, let one message, the root's, be the only one
     if isinstance(error, KeyboardInterrupt):
         comm.Abort(130)
-    if not isinstance(error, MPI.Exception) and not isinstance(error, (InputError, OSError, MemoryError)):
+    if not isinstance(error, (MPI.Exception, InputError, OSError)) and not is_out_of_memory(error):
         traceback.print_exception(error)
-    print(f"error: rank {comm.rank}: {str(error) or type(error).__name__}", file=sys.stderr)
+    print(f"error: rank {comm.rank}: {one_line(error)}", file=sys.stderr)
     sys.stderr.flush()
+    time.sleep(0.2)  # the launcher drops what it has not yet read
     status = 2 if isinstance(error, InputError) else 1
     comm.Abort(status)
     os._exit(status)  # where Abort returns, Python's own exit would wait for the other ranks
