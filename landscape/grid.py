@@ -138,25 +138,51 @@ def read_grid(path: Path) -> Grid:
 
     Raises InputError if it is missing, damaged, of another kind, or of a newer version.
     """
-    with open_file(path, "r") as file:
-        try:
-            meta = {
-                name: json.loads(value)
-                for name, value in file.attrs.items()
-                if name not in ("format", "format_version")
-            }
-            return Grid(
-                Axis("x", file["axes/x"][:]),
-                Axis("y", file["axes/y"][:]),
-                values={name: dataset[:] for name, dataset in file["metrics"].items()},
-                stderr={name: dataset[:] for name, dataset in file["stderr"].items()},
-                done=file["done"][:].astype(bool),
-                evaluated=file["evaluated"][:].astype(bool),
-                interpolation_error={name: float(error[()]) for name, error in file["interpolation_error"].items()},
-                meta=meta,
-            )
-        except (KeyError, ValueError, TypeError, OSError, RuntimeError, AttributeError) as error:
-            raise damaged(path) from error
+    try:
+        with open_file(path, "r") as file:
+            grid = _read(file)
+    except InputError:
+        raise
+    except Exception:  # HDF5 and json raise anything on damaged bytes
+        raise damaged(path) from None
+    if not is_consistent(grid):
+        raise damaged(path)
+    return grid
+
+
+def _read(file: h5py.File) -> Grid:
+    return Grid(
+        Axis("x", file["axes/x"][:]),
+        Axis("y", file["axes/y"][:]),
+        values={name: dataset[:] for name, dataset in file["metrics"].items()},
+        stderr={name: dataset[:] for name, dataset in file["stderr"].items()},
+        done=file["done"][:].astype(bool),
+        evaluated=file["evaluated"][:].astype(bool),
+        interpolation_error={name: float(error[()]) for name, error in file["interpolation_error"].items()},
+        meta={
+            name: json.loads(value) for name, value in file.attrs.items() if name not in ("format", "format_version")
+        },
+    )
+
+
+def is_consistent(grid: Grid) -> bool:
+    """Whether axes increase, arrays are (K, ny, nx), and metrics, standard errors and definitions belong together."""
+    axes = [axis.values for axis in (grid.y, grid.x)]
+    if not all(axis.dtype.kind == "f" and axis.ndim == 1 and len(axis) and (np.diff(axis) > 0).all() for axis in axes):
+        return False
+    arrays = [grid.evaluated, *grid.values.values(), *grid.stderr.values()]
+    shape = (len(grid.done), *map(len, axes))
+    if not all(array.dtype.kind in "bf" and array.shape == grid.done.shape == shape for array in arrays):
+        return False
+    definitions = grid.meta.get("metrics")
+    names = set(grid.values)
+    return (
+        bool(names)
+        and isinstance(definitions, dict)
+        and names == set(grid.stderr) == set(grid.interpolation_error) <= set(definitions)
+        and all(isinstance(definitions[name], dict) and "transform" in definitions[name] for name in names)
+        and isinstance(grid.meta.get("identity"), dict)
+    )
 
 
 def open_file(path: Path, mode: str) -> h5py.File:
@@ -169,10 +195,17 @@ def open_file(path: Path, mode: str) -> h5py.File:
         if isinstance(error, PermissionError):
             raise InputError(f"{path}: expected a file that can be opened, found {error.strerror}") from None
         raise damaged(path) from None
-    kind, version = file.attrs.get("format"), file.attrs.get("format_version", 0)
-    if kind != FORMAT:
+    try:
+        kind, version = file.attrs.get("format"), file.attrs.get("format_version")
+    except OSError:
+        file.close()
+        raise damaged(path) from None
+    if not (isinstance(kind, str) and kind == FORMAT):
         file.close()
         raise InputError(f"{path}: expected a grid file (format {FORMAT!r}), found an HDF5 file of another kind")
+    if not isinstance(version, np.integer):
+        file.close()
+        raise damaged(path)
     if version > VERSION:
         file.close()
         raise InputError(f"{path}: expected format version {VERSION} or older, found {version}; use a newer release")

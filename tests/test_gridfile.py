@@ -19,7 +19,7 @@ from training.command import InputError
 
 
 def grid(seed: int = 0):
-    meta = {"identity": {"seed": seed, "x": "-1:1:4"}, "metrics": {"l2": {"transform": "log"}}}
+    meta = {"identity": {"seed": seed, "x": "-1:1:4"}, "metrics": {key: {"transform": "log"} for key in ("l2", "own")}}
     return empty_grid(parse_axis("x", "-1:1:4"), parse_axis("y", "0:1:3"), ["l2", "own"], 2, meta)
 
 
