@@ -15,6 +15,7 @@ from training.command import InputError
 
 FORMAT = "landscape-grid"
 VERSION = 1
+LARGEST_SIZE = 10**8  # numbers in a data set
 LARGEST_STEP = 1e30  # beyond, single precision overflows whatever the weights
 
 Floats = NDArray[np.float64]
@@ -152,27 +153,34 @@ def read_grid(path: Path) -> Grid:
 
 def _read(file: h5py.File) -> Grid:
     return Grid(
-        Axis("x", file["axes/x"][:]),
-        Axis("y", file["axes/y"][:]),
-        values={name: dataset[:] for name, dataset in file["metrics"].items()},
-        stderr={name: dataset[:] for name, dataset in file["stderr"].items()},
-        done=file["done"][:].astype(bool),
-        evaluated=file["evaluated"][:].astype(bool),
-        interpolation_error={name: float(error[()]) for name, error in file["interpolation_error"].items()},
+        Axis("x", _array(file["axes/x"])),
+        Axis("y", _array(file["axes/y"])),
+        values={name: _array(dataset) for name, dataset in file["metrics"].items()},
+        stderr={name: _array(dataset) for name, dataset in file["stderr"].items()},
+        done=_array(file["done"]).astype(bool),
+        evaluated=_array(file["evaluated"]).astype(bool),
+        interpolation_error={name: float(_array(error)) for name, error in file["interpolation_error"].items()},
         meta={
             name: json.loads(value) for name, value in file.attrs.items() if name not in ("format", "format_version")
         },
     )
 
 
+def _array(dataset: h5py.Dataset) -> Floats:
+    """The numbers or truth values of a data set; ValueError if it holds others, or says that it is larger than any."""
+    if dataset.dtype.kind not in "bf" or dataset.size > LARGEST_SIZE:
+        raise ValueError(f"{dataset.name}: expected at most {LARGEST_SIZE} numbers")
+    return np.asarray(dataset[()], np.float64)
+
+
 def is_consistent(grid: Grid) -> bool:
     """Whether axes increase, arrays are (K, ny, nx), and metrics, standard errors and definitions belong together."""
     axes = [axis.values for axis in (grid.y, grid.x)]
-    if not all(axis.dtype.kind == "f" and axis.ndim == 1 and len(axis) and (np.diff(axis) > 0).all() for axis in axes):
+    if not all(axis.ndim == 1 and len(axis) and (np.diff(axis) > 0).all() for axis in axes):
         return False
     arrays = [grid.evaluated, *grid.values.values(), *grid.stderr.values()]
     shape = (len(grid.done), *map(len, axes))
-    if not all(array.dtype.kind in "bf" and array.shape == grid.done.shape == shape for array in arrays):
+    if not all(array.shape == grid.done.shape == shape for array in arrays):
         return False
     definitions = grid.meta.get("metrics")
     names = set(grid.values)

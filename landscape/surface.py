@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from landscape.grid import Axis, Grid, empty_grid, parse_axis
+from landscape.grid import LARGEST_SIZE, Axis, Grid, empty_grid, parse_axis
 from training.command import InputError, check_out, command, parse
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ DESCRIPTION = """Evaluate metrics on a plane or a line of filter-normalized rand
 
 Example: mpirun -n 4 python -m landscape.surface --ckpt runs/a/checkpoint.pt --x=-1:1:51 --y=-1:1:51 --out a.h5
 A run that was stopped goes on when it is started again; the last line is the file written."""
-
-
-MOST_POINTS = 10**8  # a file of several GB
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,8 @@ def check_arguments(arguments: Arguments) -> tuple[Axis, Axis]:
         check_tolerance(arguments.adaptive)
     x, y = parse_axis("x", arguments.x), parse_axis("y", arguments.y or "0:0:1")
     points = arguments.planes * len(x.values) * len(y.values)
-    if points > MOST_POINTS:
-        raise InputError(f"--x, --y, --planes: expected at most {MOST_POINTS} points in all, found {points}")
+    if points > LARGEST_SIZE:
+        raise InputError(f"--x, --y, --planes: expected at most {LARGEST_SIZE} points in all, found {points}")
     return x, y
 
 
