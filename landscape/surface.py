@@ -139,7 +139,7 @@ def prepare(
 
     rank, ranks, cores = local_ranks(comm)
     use_threads(arguments.threads, ranks, cores)
-    device = choose_device(arguments.device, rank)
+    device = choose_device(arguments.device, rank, ranks)
     problem = load_problem(arguments)
     metrics = resolve_metrics(problem, [name for name in arguments.metrics.split(",") if name])
     axes = 1 if len(y.values) == 1 and y.values[0] == 0 else 2

@@ -9,6 +9,7 @@ from conftest import run_python
 
 from training import farm as module
 from training.command import InputError
+from training.device import choose_device, use_threads
 from training.farm import farm, together, world
 
 MPI_SCRIPT = Path(__file__).parent / "mpi" / "farm_script.py"
@@ -107,6 +108,28 @@ def test_four_processes_without_mpi_between_them_stop_and_say_so(tmp_path: Path)
         assert done.stderr.count("expected 4 connected processes, found 1") == (rank == 0)
         assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ranks_of_a_node_take_its_gpus_in_turn_and_say_when_they_share(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [str(choose_device("auto", rank, 2)) for rank in range(2)] == ["cuda:0", "cuda:1"]
+    assert capsys.readouterr().err == ""
+    assert [str(choose_device("cuda", rank, 4)) for rank in range(4)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert capsys.readouterr().err == "4 ranks share 2 GPU(s) of this node: start one rank a GPU\n"
+    assert str(choose_device("cpu", 3, 4)) == "cpu"
+    with pytest.raises(InputError, match="--device: expected one of 2 GPUs of this machine, found 'cuda:2'"):
+        choose_device("cuda:2")
+
+
+def test_cores_are_divided_among_the_ranks_that_share_them() -> None:
+    try:
+        assert use_threads(0, 2, set(range(8))) == 4
+        assert use_threads(0, 8, set(range(4))) == 1
+        assert use_threads(3, 2, set(range(8))) == 3
+    finally:
+        use_threads(1)
 
 
 def test_without_a_launcher_mpi_is_not_imported() -> None:

@@ -1,14 +1,17 @@
 """Which device computes, with how many threads, and at which precision."""
 
 import os
+import sys
 
 import torch
 
 from training.command import InputError
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
+def choose_device(name: str, local_rank: int = 0, local_ranks: int = 1) -> torch.device:
     """`auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`; ranks of a node take its GPUs in turn.
+
+    Where several ranks share a GPU, the node's first rank says so on stderr.
 
     TF32 is switched off, so that numbers are the same on any device to rounding. Raises InputError if there is no such
     device.
@@ -27,6 +30,9 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     if device.type == "cuda":
         if (device.index or 0) >= max(gpus, 1) or not gpus:
             raise InputError(f"--device: expected one of {gpus} GPUs of this machine, found {name!r}; use --device cpu")
+        used = gpus if device.index is None else 1
+        if local_ranks > used and local_rank == 0:
+            print(f"{local_ranks} ranks share {used} GPU(s) of this node: start one rank a GPU", file=sys.stderr)
         return device if device.index is not None else torch.device("cuda", local_rank % gpus)
     return device
 
