@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from pathlib import Path
 
 import torch
 from mpi4py import MPI
@@ -16,10 +17,10 @@ from training.farm import farm
 POINTS = 60
 
 
-def main(images: int, epochs: int) -> None:
+def main(images: int, epochs: int, weights: Path) -> None:
     comm = MPI.COMM_WORLD
     torch.set_num_threads(1)
-    problem = trained_problem(images, epochs)
+    problem = trained_problem(images, epochs, weights)
     plane = random_directions(problem.model, seed=0)
     engine = Evaluator(problem, resolve_metrics(problem, ["l2"]), [plane], torch.device("cpu"))
     engine.at(0, [0.0, 0.0])
@@ -34,4 +35,4 @@ def main(images: int, epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -40,7 +40,8 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "benchmarks.surface", DESCRIPTION)
-    results = measure(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        results = measure(arguments, Path(folder) / "weights.pt")
     if arguments.json:
         print(json.dumps(results, indent=1))
     else:
@@ -48,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{name:34} {value:.4g}" if isinstance(value, float) else f"{name:34} {value}")
 
 
-def measure(arguments: Arguments) -> dict[str, Any]:
-    """All figures, by their names."""
+def measure(arguments: Arguments, weights: Path) -> dict[str, Any]:
+    """All figures, by their names; the trained weights are kept at `weights`, for the processes started here."""
     import torch
 
     from benchmarks.reference import Reference
@@ -57,7 +58,7 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     from landscape.evaluate import Evaluator
     from landscape.metrics import resolve_metrics
 
-    problem = trained_problem(arguments.images, arguments.epochs)
+    problem = trained_problem(arguments.images, arguments.epochs, weights)
     plane = random_directions(problem.model, seed=0)
     cpu = torch.device("cpu")
 
@@ -80,14 +81,14 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     results["engine.max_rel_diff"] = largest_difference(reference, evaluator)
     results |= costs_of_metrics(evaluator, arguments.repeats)
     results |= whole_surface(evaluator("l2"), problem, results["reference.point_s"], arguments)
-    results |= two_ranks(arguments)
-    results |= memory_by_points()
+    results |= two_ranks(arguments, weights)
+    results |= memory_by_points(arguments, weights)
     results |= start_up()
     return results
 
 
-def trained_problem(count: int, epochs: int) -> Any:
-    """The autoencoder trained on `count` shipped digits of all kinds, and these as its set; the same at each call."""
+def trained_problem(count: int, epochs: int, weights: Path) -> Any:
+    """The autoencoder trained on `count` shipped digits of all kinds, or as kept at `weights`, and these as its set."""
     import torch
 
     from landscape.problem import Problem, Samples
@@ -99,7 +100,6 @@ def trained_problem(count: int, epochs: int) -> Any:
     splits = [load_split(resolve(RunConfig(normal=digit)), None) for digit in range(10)]
     images = torch.cat([split.train for split in splits])[:: max(1, 10_000 // count)][:count]
     config = resolve(RunConfig(epochs=epochs))
-    weights = Path(tempfile.gettempdir()) / f"landscape-benchmark-{os.getuid()}-{count}-{epochs}.pt"
     model = build_model(config)
     if not weights.exists():
         split = type(splits[0])(images, splits[0].test, splits[0].labels, splits[0].ids, splits[0].classes, "")
@@ -229,9 +229,9 @@ def run(arguments: Sequence[object], ranks: int = 0) -> "subprocess.CompletedPro
     return subprocess.run(words, capture_output=True, text=True, check=True)
 
 
-def two_ranks(arguments: Arguments) -> dict[str, Any]:
+def two_ranks(arguments: Arguments, weights: Path) -> dict[str, Any]:
     """Seconds of a surface by two ranks with one thread each over those of one, start-up excluded, in turn."""
-    options = ["-m", "benchmarks.ranks", arguments.images, arguments.epochs]
+    options = ["-m", "benchmarks.ranks", arguments.images, arguments.epochs, weights]
     try:
         pairs = [[json.loads(run(options, ranks).stdout) for ranks in (1, 2)] for _ in range(3)]
     except (subprocess.CalledProcessError, FileNotFoundError):
@@ -242,16 +242,17 @@ def two_ranks(arguments: Arguments) -> dict[str, Any]:
     }
 
 
-def memory_by_points() -> dict[str, Any]:
+def memory_by_points(arguments: Arguments, weights: Path) -> dict[str, Any]:
     """Peak memory of a process that computes a small and a large grid of the same problem, and of its data."""
-    code = "import benchmarks.surface as b; b.print_peak({})"
-    small, large = (float(run(["-c", code.format(n)]).stdout) for n in (3, 101))
-    return {"memory.9_points_mb": small, "memory.10201_points_mb": large}
+    code = "import sys, benchmarks.surface as b; b.print_peak(*sys.argv[1:])"
+    sizes = (3, 2 * arguments.grid - 1)
+    peaks = [float(run(["-c", code, arguments.images, weights, size]).stdout) for size in sizes]
+    return {f"memory.{size**2}_points_mb": peak for size, peak in zip(sizes, peaks, strict=True)}
 
 
-def print_peak(points: int) -> None:
+def print_peak(images: str, weights: str, points: str) -> None:
     """Compute a surface of points × points over a few images, and print this process's peak memory in MB."""
-    whole_surface_of(trained_problem(5000, Arguments.epochs), points)
+    whole_surface_of(trained_problem(int(images), 1, Path(weights)), int(points))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

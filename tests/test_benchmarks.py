@@ -1,0 +1,24 @@
+"""The benchmark runs, prints JSON alone, and measures equal numbers; its speeds are not judged here."""
+
+import json
+
+import pytest
+from conftest import run_python
+
+
+@pytest.mark.slow
+def test_benchmark_prints_its_figures_as_json() -> None:
+    options = ("--json", "--images", 200, "--grid", 9, "--repeats", 2, "--epochs", 1)
+    done = run_python("-m", "benchmarks.surface", *options, timeout=300)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    asked_for = (
+        "engine.speedup",
+        "engine.max_rel_diff",
+        "engine.over_limit",
+        "surface.speedup",
+        "surface.points_share",
+    )
+    assert all(figures[name] > 0 for name in (*asked_for, "surface.max_error", "ranks.two_over_one", "start.help_s"))
+    assert figures["engine.max_rel_diff"] < 1e-5
+    assert figures["memory.289_points_mb"] < 1.1 * figures["memory.9_points_mb"]
