@@ -412,8 +412,8 @@ def test_the_small_set_is_made_the_same_twice(
     monkeypatch.setattr(make_mnist_mini, "TRAIN", 4)
     with pytest.raises(InputError, match="expected at least 4 images of the digit 0, found 3"):
         make_mnist_mini.main(["--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "c.npz")])
-    with pytest.raises(InputError, match="expected a file in a folder that exists"):
-        make_mnist_mini.main(["--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "no/c.npz")])
+    with pytest.raises(InputError, match="expected a folder that can be written"):
+        make_mnist_mini.main(["--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "a.npz/c.npz")])
 
 
 # --- MVTec AD --------------------------------------------------------------------------------------------------------
