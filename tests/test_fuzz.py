@@ -62,9 +62,9 @@ def mutated(whole: bytes, number: int) -> bytes:
 
 
 def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
-    """In processes of their own: on rare bytes HDF5 itself crashes or never ends, and nothing here can help that."""
+    """In processes of their own: damage to its heaps of strings, some 1% of all, HDF5 itself would read for ever."""
     whole = small_file(tmp_path / "g.h5").read_bytes()
-    rest = [tmp_path / f"{number:03}.h5" for number in range(300)]
+    rest = [tmp_path / f"{number:03}.h5" for number in range(150)]
     for number, path in enumerate(rest):
         path.write_bytes(mutated(whole, number))
     lost = []
@@ -77,7 +77,7 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
             text=True,
         )
         try:
-            read, errors = process.communicate(timeout=5)
+            read, errors = process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
             process.kill()
             read, errors = process.communicate()
