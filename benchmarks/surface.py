@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from training.command import command, parse
+from training.command import InputError, command, parse
 
 DESCRIPTION = """Time the surface engine on the width 16-32-64-128 autoencoder; everything compared runs in turn.
 
@@ -66,7 +66,8 @@ def measure(arguments: Arguments, weights: Path) -> dict[str, Any]:
         return Evaluator(problem, resolve_metrics(problem, names), [plane], cpu, allow_rewrite=allow_rewrite)
 
     engine = evaluator("l2")
-    assert engine.forward.rewritten is not None, "this machine takes the plain path"
+    if engine.forward.rewritten is None:
+        raise InputError("this machine: expected an x86 CPU with AVX2 or AVX512 and oneDNN, found the plain path only")
     images = problem.sets["train"].inputs
     reference = Reference(problem.model, images, plane)
     results: dict[str, Any] = {

@@ -8,7 +8,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from training.command import InputError
 
-BATCH_NORMS = ("frozen", "recalibrate")
 RECALIBRATION_BATCH = 256  # samples; part of the definition, since the variances are averaged over batches
 
 

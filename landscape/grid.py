@@ -140,7 +140,7 @@ def read_grid(path: Path) -> Grid:
     Raises InputError if it is missing, damaged, of another kind, or of a newer version.
     """
     try:
-        with open_file(path, "r") as file:
+        with open_file(path) as file:
             grid = _read(file)
     except InputError:
         raise
@@ -193,12 +193,12 @@ def is_consistent(grid: Grid) -> bool:
     )
 
 
-def open_file(path: Path, mode: str) -> h5py.File:
-    """Open a grid file of this version; InputError says what else it is. No lock: it can be followed while it grows."""
+def open_file(path: Path) -> h5py.File:
+    """Open a grid file of this version to read, without a lock: it may still grow. InputError says what else it is."""
     if not path.is_file():
         raise InputError(f"{path}: expected a grid file, found none; make one with python -m landscape.surface")
     try:
-        file = h5py.File(path, mode, locking=False)
+        file = h5py.File(path, "r", locking=False)
     except OSError as error:
         if isinstance(error, PermissionError):
             raise InputError(f"{path}: expected a file that can be opened, found {error.strerror}") from None

@@ -186,7 +186,7 @@ def _create(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> None
 def _places(path: Path) -> dict[str, Place]:
     """Where in the file the elements of each data set to be written lie."""
     places = {}
-    with open_file(path, "r") as file:
+    with open_file(path) as file:
         names = [f"{kind}/{name}" for kind in ("metrics", "stderr", "interpolation_error") for name in file[kind]]
         for name in (*names, "evaluated", "done"):
             offset = file[name].id.get_offset()

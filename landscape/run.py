@@ -114,7 +114,8 @@ class Surface:
         return self.evaluator.at_many(plane, [step[:axes] for step in steps])
 
     def _store(self, results: list[tuple[Chunk, np.ndarray]]) -> None:
-        assert self.writer is not None, "only the root stores"
+        if self.writer is None:
+            raise RuntimeError("results came to a rank that is not the root: only the root stores")
         points = [
             (self._index(point), result)
             for chunk, values in results
