@@ -32,6 +32,8 @@ class RawSplit(NamedTuple):
     labels: np.ndarray
     ids: list[str]
     classes: list[str]
+    digits: tuple[np.ndarray, np.ndarray] | None = None
+    """The digit of each training and of each test image, (N,) and (M,) uint8, where digits are to be predicted."""
 
 
 def cache_folder() -> Path:
