@@ -85,7 +85,7 @@ class RunConfig:
     seed: int = 0
     """Seed of initial weights and of the order of images."""
     evaluate: EvaluateName = "epoch"
-    """When the model is evaluated: after each epoch, or (log) after 1, 2, 4, 8, … updates and at the end."""
+    """When the model is evaluated: after each epoch, or (log) after 1, 2, 4, … updates and epochs, and at the end."""
 
 
 def resolve(config: RunConfig) -> RunConfig:

@@ -36,7 +36,11 @@ def write_results(folder: Path, evaluation: "Evaluation", history: list[dict[str
         header, truth, values = ("id", "digit", "predicted"), split.classes, evaluation.scores.int().tolist()
     write_whole(folder / "scores.csv", csv_text([header, *zip(split.ids, truth, values, strict=True)]))
     write_whole(folder / "history.csv", csv_text([tuple(history[0]), *(tuple(row.values()) for row in history)]))
-    about = {"config": dataclasses.asdict(evaluation.checkpoint.config), "digest": evaluation.checkpoint.digest}
+    about = {
+        "config": dataclasses.asdict(evaluation.checkpoint.config),
+        "digest": evaluation.checkpoint.digest,
+        "data_digest": split.digest,
+    }
     write_whole(folder / "metrics.json", json.dumps({**evaluation.checkpoint.metrics, **about}, indent=1) + "\n")
     save_checkpoint(evaluation.checkpoint, folder / "checkpoint.pt")
 

@@ -1,6 +1,5 @@
 """One training run apart from its network: its images, their order, when it is evaluated, what was measured."""
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from training import checkpoint
 from training.checkpoint import Checkpoint
 from training.command import RunError
 from training.config import RunConfig, check
-from training.data import Split
+from training.data import Split, on_device
 from training.evaluation import evaluate, is_finite
 from training.patches import to_patches
 
@@ -94,9 +93,10 @@ class Run:
     @property
     def due(self) -> bool:
         """Whether the model is to be evaluated after the updates made so far."""
+        epoch, rest = divmod(self.updates, self.steps)
         if self.config.evaluate == "epoch":
-            return self.updates % self.steps == 0
-        return self.finished or self.updates & (self.updates - 1) == 0
+            return rest == 0
+        return self.finished or is_power_of_two(self.updates) or (rest == 0 and is_power_of_two(epoch))
 
     def evaluate(self, model: nn.Module) -> Evaluation:
         """Measure `model` as it stands; raises RunError if it has diverged, naming epoch and step."""
@@ -130,15 +130,8 @@ class Run:
             )
 
 
-def on_device(split: Split, device: torch.device) -> Split:
-    """`split` with its tensors on `device`."""
-    return dataclasses.replace(
-        split,
-        train=split.train.to(device),
-        test=split.test.to(device),
-        validation=None if split.validation is None else split.validation.to(device),
-        targets=None if split.targets is None else (split.targets[0].to(device), split.targets[1].to(device)),
-    )
+def is_power_of_two(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
 
 
 def flipped(images: Tensor, generator: torch.Generator) -> Tensor:
