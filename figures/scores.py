@@ -146,7 +146,7 @@ def spread(values: NDArray[np.float64]) -> float:
 def draw(runs: Sequence[Scores], spacing: str = "auto") -> Figure:
     """The figure: all ROC curves in one panel, and a histogram a run with shared axes."""
     figure = Figure(figsize=(PAGE, max(3.0, 0.35 + 0.85 * len(runs))), layout="constrained")
-    left, right = np.atleast_1d(figure.subfigures(1, 2, width_ratios=(1, 1.1)))
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.1), squeeze=False)[0]
     roc_axes = draw_roc(left.subplots(), runs)
     roc_axes.set_anchor("N")
     place = {"title": "AUROC [95% interval]", "title_fontsize": 7, "edgecolor": "none"}
