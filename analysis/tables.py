@@ -1,22 +1,26 @@
 """`python -m analysis.tables`: result tables as Markdown, CSV or LaTeX."""
 
-import csv
-import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from analysis.formats import FORMATS, TABLE_FORMATS, FormatName, Rows, Table
 from training.command import InputError, command, make_parent, parse_one_of, write_whole
+
+if TYPE_CHECKING:
+    from analysis.cells import Cells, Histories
+    from analysis.results import Run
+    from analysis.stored import Averages, StoredPair
 
 DESCRIPTION = """Make a table of results, on the terminal or as a file.
 
-Example: python -m analysis.tables runs runs/a runs/b --format markdown --out auroc.md"""
-
-Rows = list[list[str]]
+Example: python -m analysis.tables runs runs/a runs/b --format markdown --out auroc.md
+Example: python -m analysis.tables table1 results/table1.csv --protocol last --matching updates"""
 
 
 @dataclass(frozen=True)
@@ -25,20 +29,176 @@ class Runs:
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders that training.train wrote."""
-    format: Literal["markdown", "csv", "latex"] = "markdown"
+    format: FormatName = "markdown"
     """How the table is written."""
     out: Path | None = None
     """Also write the table to this file; its path is then the last line."""
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """What the tables of a sweep share."""
+
+    results: Annotated[Path, tyro.conf.Positional]
+    """A sweep's results.csv; NAME_history.csv, NAME_pairs.csv and NAME_averages.csv beside it are used if there."""
+    history: Path | None = None
+    """The sweep's history.csv."""
+    protocol: Literal["last", "validation", "oracle"] = "last"
+    """Which evaluation counts: the last, the least L2 of held-out normal images, or the best test AUROC."""
+    where: tuple[str, ...] = ()
+    """Only runs with these settings, each name=value; LAMP's options choose among LAMP runs."""
+    format: FormatName = "markdown"
+    """How the table is written."""
+    out: Path | None = None
+    """Also write the table to this file; its path is then the last line."""
+
+
+@dataclass(frozen=True)
+class Paper(Sweep):
+    """What the paper's tables share."""
+
+    pairs: Path | None = None
+    """Paired tests that analysis.pairs wrote."""
+    averages: Path | None = None
+    """Averages that analysis.pairs wrote."""
+    matching: Literal["epochs", "updates", "fit"] = "epochs"
+    """Compare after equal epochs, equal updates, or when the common training L2 first is at most --threshold."""
+    updates: int = 0
+    """With --matching updates: how many; 0: the most that all runs have."""
+    threshold: float | None = None
+    """With --matching fit: the common training L2."""
+    tolerance: float = 0.0005
+    """Differences of AUROC below it are ties."""
+    by_task: bool = False
+    """A row a task, batch size and loss instead: mean, deviation over seeds, standard error within the test set."""
+
+
+@dataclass(frozen=True)
+class Table1(Paper):
+    """Mean AUROC over the digits by batch size, a base loss and its LAMP form, beside the paper's Table 1."""
+
+    base: Literal["l2", "l1", "ssim"] = "l2"
+    """Base loss."""
+
+
+@dataclass(frozen=True)
+class Table2(Paper):
+    """AUROC by category, base loss and optimizer, beside the paper's Table 2."""
+
+
+@dataclass(frozen=True)
+class Claims(Sweep):
+    """Three claims of the paper, each with its test: convergence, gain against batch size, constant reconstructions."""
+
+    threshold: float | None = None
+    """Common training L2 whose first crossing is compared; by default whole curves alone are."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = parse_one_of({"runs": Runs}, argv, "analysis.tables", DESCRIPTION)
-    text = FORMATS[arguments.format](runs_table(arguments.folders))
-    print(text, end="")
+    choices: dict[str, Callable[..., Any]] = {"runs": Runs, "table1": Table1, "table2": Table2, "claims": Claims}
+    arguments = parse_one_of(choices, argv, "analysis.tables", DESCRIPTION)
+    text = text_of(arguments)
     if arguments.out:
         make_parent(arguments.out)
+    print(text, end="")
+    if arguments.out:
         write_whole(arguments.out, text)
         print(arguments.out)
+
+
+def text_of(arguments: "Runs | Table1 | Table2 | Claims") -> str:
+    if isinstance(arguments, Runs):
+        return FORMATS[arguments.format](runs_table(arguments.folders))
+    tables = claim_tables(arguments) if isinstance(arguments, Claims) else [paper_table(arguments)]
+    return "\n".join(map(TABLE_FORMATS[arguments.format], tables))
+
+
+def paper_table(arguments: "Table1 | Table2") -> Table:
+    """Table 1 or 2 of a sweep. Paired tests and averages are of the last evaluation, so they serve that rule alone."""
+    from analysis.cells import Rule, make_cells
+    from analysis.table1 import table1, task_table
+    from analysis.table2 import table2
+
+    check_options(arguments)
+    runs = chosen_runs(arguments)
+    if isinstance(arguments, Table1):
+        runs = [run for run in runs if run.group.base == arguments.base]
+        if not runs:
+            raise InputError(f"--base: expected a base loss of {arguments.results}, found {arguments.base}")
+    target = arguments.threshold if arguments.matching == "fit" else arguments.updates
+    rule = Rule(arguments.protocol, arguments.matching, math.nan if target is None else float(target))
+    cells = make_cells(runs, histories_of(arguments), rule, arguments.results)
+    check_columns(cells, arguments)
+    if arguments.by_task:
+        return task_table(cells)
+    pairs, averages = (
+        stored(arguments, cells) if (arguments.protocol, arguments.matching) == ("last", "epochs") else (None, None)
+    )
+    make = table1 if isinstance(arguments, Table1) else table2
+    return make(cells, averages, pairs, arguments.tolerance)
+
+
+def claim_tables(arguments: Claims) -> list[Table]:
+    from analysis.cells import Rule, make_cells
+    from analysis.claims import claims
+
+    histories = histories_of(arguments)
+    if histories is None:
+        raise InputError("--history: expected a sweep's history.csv, found none; name it")
+    threshold = math.nan if arguments.threshold is None else arguments.threshold
+    if arguments.threshold is not None and not threshold > 0:
+        raise InputError(f"--threshold: expected a common training L2 above 0, found {threshold:g}")
+    cells = make_cells(chosen_runs(arguments), histories, Rule(arguments.protocol), arguments.results)
+    return claims(cells, histories, threshold)
+
+
+def check_options(arguments: Paper) -> None:
+    """Raise InputError for numbers that mean nothing."""
+    if arguments.updates < 0:
+        raise InputError(f"--updates: expected at least 0, found {arguments.updates}")
+    if not 0 <= arguments.tolerance < 1:
+        raise InputError(f"--tolerance: expected a difference from 0 to 1, found {arguments.tolerance:g}")
+
+
+def check_columns(cells: "Cells", arguments: "Table1 | Table2") -> None:
+    """Raise InputError if a table's columns would hold several groups."""
+    name = "optimizer" if isinstance(arguments, Table1) else "batch_size"
+    values = sorted({str(getattr(group, name)) for group in cells.groups})
+    if len(values) > 1:
+        raise InputError(
+            f"{arguments.results}: expected one {name} in this table, found {', '.join(values)}; "
+            f"choose with --where {name}={values[0]}"
+        )
+
+
+def chosen_runs(arguments: Sweep) -> "list[Run]":
+    from analysis.results import chosen, read_runs
+
+    return chosen(read_runs(arguments.results), arguments.where)
+
+
+def histories_of(arguments: Sweep) -> "Histories | None":
+    from analysis.results import read_history
+
+    path = arguments.history or beside(arguments.results, "history")
+    return read_history(path) if path else None
+
+
+def stored(arguments: Paper, cells: "Cells") -> "tuple[list[StoredPair] | None, Averages | None]":
+    from analysis.stored import read_averages, read_pairs
+
+    pairs = arguments.pairs or beside(arguments.results, "pairs")
+    averages = arguments.averages or beside(arguments.results, "averages")
+    return (
+        read_pairs(pairs, cells.runs) if pairs else None,
+        read_averages(averages, cells.reading) if averages else None,
+    )
+
+
+def beside(results: Path, what: str) -> Path | None:
+    """`NAME_what.csv` beside `NAME.csv`, or a sweep folder's own `what.csv` beside `results.csv`, if it is there."""
+    names = [f"{results.stem}_{what}.csv"] + ([f"{what}.csv"] if results.name == "results.csv" else [])
+    return next((path for name in names if (path := results.with_name(name)).is_file()), None)
 
 
 def runs_table(folders: Sequence[Path]) -> Rows:
@@ -80,40 +240,6 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     if not complete or not all(isinstance(metrics.get(name), (int, float)) for name in numbers):
         raise InputError(f"{path}: expected a config and {', '.join(numbers)}, found other content")
     return metrics
-
-
-def markdown(rows: Rows) -> str:
-    """A Markdown table; columns are padded, so that it reads on a terminal too."""
-    rows = [[text.replace("|", r"\|") for text in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines) + "\n"
-
-
-def comma_separated(rows: Rows) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-LATEX_SPECIALS = str.maketrans(
-    {char: "\\" + char for char in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-)
-
-
-def latex(rows: Rows) -> str:
-    """A booktabs table."""
-    body = [" & ".join(text.translate(LATEX_SPECIALS) for text in row) + r" \\" for row in rows]
-    columns = "l" * len(rows[0])
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule"]
-    return "\n".join([*lines, r"\end{tabular}"]) + "\n"
-
-
-FORMATS: dict[str, Callable[[Rows], str]] = {"markdown": markdown, "csv": comma_separated, "latex": latex}
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ def test_all_commands_are_known() -> None:
         "analysis.panels",
         "figures.fig1",
         "figures.fig2",
+        "figures.fig4",
+        "figures.scores",
     } <= set(COMMANDS)
 
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.contour import QuadContourSet
 from PIL import Image
 
-from analysis import panels, tables
+from analysis import formats, panels, tables
 from figures import fig1, fig2
 from figures.style import heights, shared_limits
 from figures.surface import complete_part, plane_of, ticks_of
@@ -230,8 +230,8 @@ def test_tables_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[st
     tables.main(["runs", *folders, "--format", "latex"])
     latex = capsys.readouterr().out
     assert r"l2\_x" in latex
-    assert tables.latex([["a&b $1 #2 {~^}\\"]]).splitlines()[2] == (
+    assert formats.latex([["a&b $1 #2 {~^}\\"]]).splitlines()[2] == (
         r"a\&b \$1 \#2 \{\textasciitilde{}\textasciicircum{}\}\textbackslash{} \\"
     )
-    assert r"a\|b" in tables.markdown([["x"], ["a|b"]])
+    assert r"a\|b" in formats.markdown([["x"], ["a|b"]])
     assert r"95\% interval \\" in latex

@@ -1,0 +1,220 @@
+"""`python -m analysis.pairs`: paired DeLong tests and bootstrapped averages of a sweep's scores, as two CSV files."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from analysis.formats import comma_separated
+from analysis.results import (
+    LAMP_FIELDS,
+    Group,
+    Key,
+    Run,
+    by_key,
+    check_one_reading,
+    chosen,
+    read_runs,
+    task_order,
+)
+from training.command import InputError, command, make_parent, parse, write_whole
+
+if TYPE_CHECKING:
+    from analysis.bootstrap import Average
+    from analysis.delong import PairedResult
+    from analysis.scores import RunScores
+
+DESCRIPTION = """Compare each LAMP run with the base run that differs in the loss alone, on the same test images.
+
+Example: python -m analysis.pairs runs/table1 --out results/table1
+Writes results/table1_pairs.csv (paired DeLong, a row a task, group and seed) and results/table1_averages.csv (means
+over tasks, bootstrapped over images and seeds together). Both are of the last evaluation, as the scores are."""
+
+PAIR_COLUMNS = (
+    *("task", "batch_size", "base", "optimizer", "seed", "run_base", "run_lamp", *LAMP_FIELDS),
+    *("auroc_base", "auroc_lamp", "difference", "stderr", "low", "high", "p", "n_normal", "n_anomalous", "status"),
+)
+AVERAGE_COLUMNS = (
+    *("batch_size", "base", "optimizer", "what", *LAMP_FIELDS, "mean", "low", "high"),
+    *("tasks", "seeds_least", "seeds_most", "resamples", "bootstrap_seed", "status"),
+)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    folder: Annotated[Path, tyro.conf.Positional]
+    """A sweep's folder: results.csv, and scores.csv of each run."""
+    out: Path
+    """Start of the names of both files."""
+    where: tuple[str, ...] = ()
+    """Only runs with these settings, each name=value; LAMP's options choose among LAMP runs."""
+    resamples: int = 1000
+    """Bootstrap resamples."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A place in the design, and the done runs that are there."""
+
+    group: Group
+    task: str
+    seed: int
+    base: Run | None
+    lamp: Run | None
+    status: str
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(Arguments, argv, "analysis.pairs", DESCRIPTION)
+    if arguments.resamples < 100:
+        raise InputError(f"--resamples: expected at least 100, found {arguments.resamples}")
+    if arguments.seed < 0:
+        raise InputError(f"--seed: expected at least 0, found {arguments.seed}")
+    names = [arguments.out.with_name(f"{arguments.out.name}_{what}.csv") for what in ("pairs", "averages")]
+    source = arguments.folder / "results.csv"
+    runs = chosen(read_runs(source), arguments.where)
+    reading = check_one_reading(runs, source)
+    pairs = pairs_of(runs, source)
+    for name in names:
+        make_parent(name)
+    scores = read_all_scores(arguments.folder, pairs)
+    tables = (
+        [PAIR_COLUMNS, *(pair_row(pair, scores, reading) for pair in pairs)],
+        [AVERAGE_COLUMNS, *average_rows(pairs, scores, reading, arguments.resamples, arguments.seed)],
+    )
+    for name, rows in zip(names, tables, strict=True):
+        write_whole(name, comma_separated([list(row) for row in rows]))
+        print(name)
+
+
+def pairs_of(runs: Sequence[Run], source: Path) -> list[Pair]:
+    """Each group × task × seed that the sweep has in any loss, with its runs or why they are missing."""
+    keyed = by_key(runs, source)
+    found = []
+    for group in sorted(
+        {run.group for run in runs}, key=lambda group: (-group.batch_size, group.base, group.optimizer)
+    ):
+        of_group = [run for run in runs if run.group == group]
+        found += [
+            pair_at(keyed, group, task, seed)
+            for task in task_order(run.task for run in runs)
+            for seed in sorted({run.seed for run in of_group})
+        ]
+    return found
+
+
+def pair_at(keyed: dict[Key, Run], group: Group, task: str, seed: int) -> Pair:
+    both = [keyed.get((group, task, seed, lamp)) for lamp in (False, True)]
+    names = (group.base, f"{group.base}-lamp")
+    troubles = [
+        f"{name} {'missing' if run is None else 'failed'}"
+        for name, run in zip(names, both, strict=True)
+        if run is None or not run.done
+    ]
+    base, lamp = (run if run is not None and run.done else None for run in both)
+    return Pair(group, task, seed, base, lamp, ", ".join(troubles) or "done")
+
+
+def read_all_scores(folder: Path, pairs: Iterable[Pair]) -> dict[str, "RunScores"]:
+    """The scores of every run that is half of a complete pair, by its name."""
+    from analysis.scores import check_same_images, read_scores
+
+    found: dict[str, RunScores] = {}
+    for pair in pairs:
+        if pair.base and pair.lamp:
+            for run in (pair.base, pair.lamp):
+                found[run.name] = read_scores(folder / run.name / "scores.csv")
+            check_same_images(found[pair.base.name], found[pair.lamp.name], f"{pair.base.name} and {pair.lamp.name}")
+    return found
+
+
+def pair_row(pair: Pair, scores: dict[str, "RunScores"], reading: Sequence[str]) -> list[str]:
+    from analysis.delong import paired_delong
+
+    place = [pair.task, str(pair.group.batch_size), pair.group.base, pair.group.optimizer, str(pair.seed)]
+    names = [run.name if run else "" for run in (pair.base, pair.lamp)]
+    start = [*place, *names, *(reading or [""] * len(LAMP_FIELDS))]
+    if not (pair.base and pair.lamp):
+        auroc = [exact(run.last.auroc) if run else "" for run in (pair.base, pair.lamp)]
+        return [*start, *auroc, *[""] * 7, pair.status]
+    base, lamp = scores[pair.base.name], scores[pair.lamp.name]
+    result = paired_delong(base.scores, lamp.scores, base.anomalous)
+    sizes = [str(int((~base.anomalous).sum())), str(int(base.anomalous.sum()))]
+    return [*start, *numbers_of(result), *sizes, pair.status]
+
+
+def numbers_of(result: "PairedResult") -> list[str]:
+    values = (result.base, result.other, result.difference, result.stderr, result.low, result.high, result.p)
+    return [exact(value) for value in values]
+
+
+def average_rows(
+    pairs: Sequence[Pair], scores: dict[str, "RunScores"], reading: Sequence[str], resamples: int, seed: int
+) -> list[list[str]]:
+    """Three rows a group, base loss, LAMP loss and difference, over complete pairs, or saying what is missing."""
+    found = []
+    for group in dict.fromkeys(pair.group for pair in pairs):
+        of_group = [pair for pair in pairs if pair.group == group]
+        complete = [pair for pair in of_group if pair.base and pair.lamp]
+        tasks = task_order(pair.task for pair in of_group)
+        there = task_order(pair.task for pair in complete)
+        lacking = [task for task in tasks if task not in there]
+        status = f"missing: no pair of {' '.join(lacking)}" if lacking else "done"
+        if len(complete) < len(of_group) and not lacking:
+            status = f"done without {len(of_group) - len(complete)} of {len(of_group)} pairs"
+        counts = [sum(pair.task == task for pair in complete) for task in there] or [0]
+        end = [str(len(there)), str(min(counts)), str(max(counts)), str(resamples), str(seed), status]
+        numbers = (
+            [["", "", ""]] * 3
+            if lacking
+            else [average_text(one) for one in group_averages(complete, scores, resamples, seed)]
+        )
+        start = [str(group.batch_size), group.base, group.optimizer]
+        for what, values in zip((group.base, f"{group.base}-lamp", "difference"), numbers, strict=True):
+            found.append([*start, what, *(reading or [""] * len(LAMP_FIELDS)), *values, *end])
+    return found
+
+
+def group_averages(
+    complete: Sequence[Pair], scores: dict[str, "RunScores"], resamples: int, seed: int
+) -> list["Average"]:
+    """Averages of base, LAMP and difference. Tasks of MNIST share their images; other tasks have their own."""
+    import numpy as np
+
+    from analysis.bootstrap import Task, averages
+    from analysis.scores import check_same_images
+
+    worlds: dict[str, list[Task]] = {}
+    first: dict[str, RunScores] = {}
+    for task in task_order(pair.task for pair in complete):
+        of_task = [(pair.base, pair.lamp) for pair in complete if pair.task == task and pair.base and pair.lamp]
+        dataset = of_task[0][0].settings["dataset"]
+        world = dataset if dataset.startswith("mnist") else task
+        known = [[scores[run.name] for run in runs] for runs in of_task]
+        for run, one in (
+            (run, one) for runs, ones in zip(of_task, known, strict=True) for run, one in zip(runs, ones, strict=True)
+        ):
+            check_same_images(first.setdefault(world, one), one, run.name, labels=False)
+            check_same_images(known[0][0], one, run.name)
+        stacked = np.stack([[one.scores for one in ones] for ones in zip(*known, strict=True)])
+        worlds.setdefault(world, []).append(Task(stacked, known[0][0].anomalous))
+    each, difference = averages(list(worlds.values()), resamples, seed)
+    return [*each, difference]
+
+
+def average_text(average: "Average") -> list[str]:
+    return [exact(value) for value in (average.mean, average.low, average.high)]
+
+
+def exact(value: float) -> str:
+    """A number in full, for files; empty if there is none."""
+    return "" if math.isnan(value) else repr(float(value))
+
+
+if __name__ == "__main__":
+    raise SystemExit(command(main)())

@@ -1,0 +1,105 @@
+"""Tests over tasks: wins, ties and losses; Wilcoxon's signed ranks; the sign test; Page's trend test."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+TIE = 0.0005  # under half the last digit of AUROC with three decimals
+DECIMALS = 12  # 0.993 - 0.992 and 0.990 - 0.989 are equal differences
+
+
+@dataclass(frozen=True)
+class WinsTiesLosses:
+    """Counts of positive, about zero and negative differences."""
+
+    wins: int
+    ties: int
+    losses: int
+
+    def __str__(self) -> str:
+        return f"{self.wins}/{self.ties}/{self.losses}"
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """A statistic with its p-value, over `n` units; what it says is in the function that made it."""
+
+    statistic: float
+    p: float
+    n: int
+
+
+def differences_of(values: ArrayLike) -> NDArray[np.float64]:
+    """The values that are there (not NaN), rounded so that equal decimals are equal numbers."""
+    array = np.asarray(values, np.float64).ravel()
+    return np.round(array[~np.isnan(array)], DECIMALS)
+
+
+def wins_ties_losses(differences: ArrayLike, tolerance: float = TIE) -> WinsTiesLosses:
+    """How many differences lie above, within (|d| < tolerance) and below; NaN counts as nothing.
+
+    >>> str(wins_ties_losses([0.01, 0.0002, -0.001, float("nan")]))
+    '1/1/1'
+    """
+    there = differences_of(differences)
+    ties = int((np.abs(there) < tolerance).sum()) if tolerance > 0 else int((there == 0).sum())
+    wins = int(((there > 0) & (np.abs(there) >= tolerance)).sum())
+    return WinsTiesLosses(wins, ties, len(there) - wins - ties)
+
+
+def signed_rank(differences: ArrayLike) -> TestResult:
+    """Wilcoxon's signed-rank test, two-sided and exact, also with ties (by the distribution of their mid-ranks).
+
+    W = sum of the ranks of |d| over d > 0; zero differences are left out (Wilcoxon 1945) and not counted in `n`.
+    All ties, or nothing: p = 1 and W = 0.
+    """
+    from scipy.stats import rankdata
+
+    there = differences_of(differences)
+    there = there[there != 0]
+    if len(there) == 0:
+        return TestResult(0.0, 1.0, 0)
+    doubled = np.round(2 * rankdata(np.abs(there))).astype(int)  # mid-ranks are halves
+    ways = np.zeros(doubled.sum() + 1)
+    ways[0] = 1
+    for rank in doubled:  # each difference is as likely negative as positive
+        ways = (ways + np.concatenate([np.zeros(rank), ways[: len(ways) - rank]])) / 2
+    statistic = int(doubled[there > 0].sum())
+    tail = min(ways[: statistic + 1].sum(), ways[statistic:].sum())
+    return TestResult(statistic / 2, min(1.0, 2 * float(tail)), len(there))
+
+
+def sign_test(signs: ArrayLike) -> TestResult:
+    """The exact two-sided sign test; zero and NaN are left out. The statistic is the number of positive ones."""
+    from scipy.stats import binomtest
+
+    there = differences_of(signs)
+    positive, n = int((there > 0).sum()), int((there != 0).sum())
+    return TestResult(positive, float(binomtest(positive, n).pvalue) if n else 1.0, n)
+
+
+def page_trend(gains: ArrayLike) -> TestResult:
+    """Page's L test (1963) that `gains` (tasks, conditions) increase from the first condition to the last; one-sided.
+
+    Ranks are within a task, so tasks of different size of gain count alike. Tasks with a NaN are left out. Fewer than
+    two tasks or three conditions: p is NaN.
+    """
+    from scipy.stats import page_trend_test
+
+    array = np.round(np.atleast_2d(np.asarray(gains, np.float64)), DECIMALS)
+    array = array[~np.isnan(array).any(axis=1)]
+    if array.shape[0] < 2 or array.shape[1] < 3:
+        return TestResult(math.nan, math.nan, array.shape[0])
+    result = page_trend_test(array)
+    return TestResult(float(result.statistic), float(result.pvalue), array.shape[0])
+
+
+def mean_sd(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) of the values that are there; NaN where there are too few."""
+    there = np.asarray(values, np.float64)
+    there = there[~np.isnan(there)]
+    mean = float(there.mean()) if len(there) else math.nan
+    return mean, float(there.std(ddof=1)) if len(there) > 1 else math.nan

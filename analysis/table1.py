@@ -1,0 +1,194 @@
+"""Table 1 of the paper: mean AUROC by batch size, L2 beside L2-LAMP, the paper's figures beside ours."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from analysis.cells import Cells, describe, mean_over
+from analysis.formats import Rows, Table
+from analysis.paper import paper_table1
+from analysis.results import Group, task_order
+from analysis.statistics import mean_sd
+from analysis.stored import Averages, StoredPair
+
+ABSENT = "–"  # not part of the sweep, or cannot be
+SIGNIFICANT = 0.05
+
+
+def table1(
+    cells: Cells, averages: Averages | None = None, pairs: Sequence[StoredPair] | None = None, tolerance: float = 0.0005
+) -> Table:
+    """Rows in the paper's order of batch sizes; `averages` and `pairs` are those of the last evaluation, or None.
+
+    The cells have one group a batch size.
+    """
+    base = cells.groups[0].base.upper()
+    paper = paper_table1() if base == "L2" else {}
+    by_batch = {group.batch_size: group for group in cells.groups}
+    batches = sorted({*paper, *by_batch}, reverse=True)
+
+    def row(name: str, text: Callable[[Group], str]) -> list[str]:
+        return [name, *(text(by_batch[batch]) if batch in by_batch else ABSENT for batch in batches)]
+
+    def of_both(name: str, text: Callable[[Group, bool], str]) -> Rows:
+        return [
+            row(name.format(base), lambda group: text(group, False)),
+            row(name.format(f"{base}-LAMP"), lambda group: text(group, True)),
+        ]
+
+    def interval(name: str, what: str) -> list[str]:
+        return row(f"{name}: 95% interval", lambda group: interval_text(averages or {}, group, what))
+
+    rows: Rows = [["AUROC, batch size", *map(str, batches)]]
+    for index, name in enumerate((base, f"{base}-LAMP", "gain") if paper else ()):
+        rows.append([f"paper: {name}", *(paper_text(paper.get(batch), index) for batch in batches)])
+    rows += of_both("ours: {}", lambda group, lamp: mean_text(cells, group, lamp))
+    rows.append(row("ours: gain", lambda group: gain_text(cells, group)))
+    rows += of_both("{}: sd over seeds", lambda group, lamp: sd_text(cells, group, lamp))
+    rows.append(row("gain: sd over seeds", lambda group: sd_text(cells, group, None)))
+    if averages is not None:
+        rows += [interval(base, "{}"), interval(f"{base}-LAMP", "{}-lamp"), interval("gain", "difference")]
+    rows += of_both("{}: standard error within a test set", lambda group, lamp: stderr_text(cells, group, lamp))
+    rows.append(row("tasks: wins/ties/losses", lambda group: str(cells.wins(group, tolerance))))
+    rows.append(row("tasks: Wilcoxon p", lambda group: wilcoxon_text(cells, group)))
+    if pairs is not None:
+        rows.append(row("runs: better/worse by paired DeLong", lambda group: delong_text(pairs, group)))
+    rows.append(row("epoch, mean", lambda group: used_text(cells, group, "epoch")))
+    rows.append(row("updates, mean", lambda group: used_text(cells, group, "updates")))
+    rows.append(row("missing runs", lambda group: "{} of {}".format(*cells.missing(group))))
+    title = f"Table 1: mean AUROC over {len(cells.tasks)} tasks ({', '.join(cells.tasks)}), {base} and {base}-LAMP"
+    return Table(title, rows, [*describe(cells), *interval_notes(averages, pairs), *test_notes(tolerance), PAPER_NOTE])
+
+
+PAPER_NOTE = "Paper: Park et al. (ICASSP 2024), Table 1, as printed, over ten digits; without seeds or intervals."
+
+
+def paper_text(cell: tuple[float, float] | None, index: int) -> str:
+    if cell is None:
+        return ABSENT
+    return f"{cell[1] - cell[0]:+.3f}" if index == 2 else f"{cell[index]:.3f}"
+
+
+def number_text(value: float, pattern: str = "{:.4f}") -> str:
+    return ABSENT if math.isnan(value) else pattern.format(value)
+
+
+def mean_text(cells: Cells, group: Group, lamp: bool) -> str:
+    """The mean over tasks of means over seeds; over fewer tasks it is another quantity, so it shows as missing."""
+    of_tasks = mean_over(cells.matrix(group, lamp), axis=1)
+    there = int((of_tasks == of_tasks).sum())
+    if there < len(of_tasks):
+        return f"missing ({there} of {len(of_tasks)} tasks)"
+    return f"{of_tasks.mean():.4f}"
+
+
+def gain_text(cells: Cells, group: Group) -> str:
+    """The mean over tasks of the paired gain, over the tasks that have a pair."""
+    gains = cells.gains(group)
+    there = gains[gains == gains]
+    if len(there) == 0:
+        return "missing"
+    return f"{there.mean():+.4f}" + ("" if len(there) == len(gains) else f" ({len(there)} of {len(gains)} tasks)")
+
+
+def sd_text(cells: Cells, group: Group, lamp: bool | None) -> str:
+    """The standard deviation over seeds of the mean over tasks (of the gain if `lamp` is None), over complete seeds."""
+    values = cells.pair_differences(group) if lamp is None else cells.matrix(group, lamp)
+    of_seeds = values.mean(axis=0)  # NaN for a seed that lacks a task
+    n = int((of_seeds == of_seeds).sum())
+    return number_text(mean_sd(of_seeds)[1], f"{{:.4f}} ({n} seeds)")
+
+
+def interval_text(averages: Averages, group: Group, what: str) -> str:
+    found = averages.get((group, what.format(group.base)))
+    if found is None or math.isnan(found.mean):
+        return "missing"
+    pattern = "{:+.4f} to {:+.4f}" if what == "difference" else "{:.4f} to {:.4f}"
+    return pattern.format(found.low, found.high)
+
+
+def stderr_text(cells: Cells, group: Group, lamp: bool) -> str:
+    return number_text(mean_sd(cells.matrix(group, lamp, "auroc_stderr").ravel())[0])
+
+
+def wilcoxon_text(cells: Cells, group: Group) -> str:
+    result = cells.wilcoxon(group)
+    return f"{p_text(result.p)} (n = {result.n})"
+
+
+def p_text(p: float) -> str:
+    return ABSENT if math.isnan(p) else f"{p:.1e}" if p < 0.0001 else f"{p:.4f}"
+
+
+def delong_text(pairs: Sequence[StoredPair], group: Group) -> str:
+    of_group = [pair for pair in pairs if pair.group == group]
+    clear = [pair.difference for pair in of_group if pair.p < SIGNIFICANT]
+    better = sum(difference > 0 for difference in clear)
+    return f"{better}/{len(clear) - better} of {len(of_group)}" if of_group else "missing"
+
+
+def used_text(cells: Cells, group: Group, field: str) -> str:
+    both = [*cells.matrix(group, False, field).ravel(), *cells.matrix(group, True, field).ravel()]
+    return number_text(mean_sd(both)[0], "{:.4g}" if field == "epoch" else "{:.0f}")
+
+
+def interval_notes(averages: Averages | None, pairs: Sequence[StoredPair] | None) -> list[str]:
+    """How the intervals are made, or why there are none."""
+    notes = [
+        "sd over seeds: of the mean over tasks; standard error within a test set: DeLong's of one run, mean over runs. "
+        "The two are kept apart."
+    ]
+    if averages is None:
+        notes.append(
+            "No interval of the means: there is one for the last evaluation alone, with what analysis.pairs wrote."
+        )
+    else:
+        resamples = max((average.resamples for average in averages.values()), default=0)
+        notes.append(
+            f"95% interval: percentiles of {resamples} resamples of the test images (within each digit or class, the "
+            f"same for all tasks that share them and for both losses) and of the seeds (one fewer than there are) "
+            f"together."
+        )
+        partial = sorted({average.status for average in averages.values() if average.status != "done"})
+        notes += [f"Intervals: {status}." for status in partial]
+    if pairs is not None:
+        notes.append(f"Paired DeLong: runs in which LAMP is better/worse with p < {SIGNIFICANT}, of all pairs.")
+    return notes
+
+
+def test_notes(tolerance: float) -> list[str]:
+    return [
+        f"Wins/ties/losses of LAMP by the tasks' mean gains, a tie below {tolerance:g}. Wilcoxon: exact signed ranks "
+        f"over tasks, two-sided, zero gains left out; it takes tasks as independent, though digits share their test "
+        f"images."
+    ]
+
+
+def task_table(cells: Cells) -> Table:
+    """The tasks behind a table: of each, mean and sd over seeds, and the standard error within a test set."""
+    header = [
+        "task",
+        "batch size",
+        "loss",
+        "optimizer",
+        "seeds",
+        "mean AUROC",
+        "sd over seeds",
+        "standard error within",
+    ]
+    rows: Rows = [header]
+    for group in cells.groups:
+        for index, task in enumerate(task_order(cells.tasks)):
+            for name, lamp in ((group.base, False), (f"{group.base}-lamp", True)):
+                values = cells.matrix(group, lamp)[index]
+                mean, sd = mean_sd(values)
+                within = mean_sd(cells.matrix(group, lamp, "auroc_stderr")[index])[0]
+                place = [
+                    task,
+                    str(group.batch_size),
+                    name,
+                    group.optimizer,
+                    f"{(values == values).sum()} of {len(values)}",
+                ]
+                numbers = [f"{mean:.4f}" if mean == mean else "missing", number_text(sd), number_text(within)]
+                rows.append([*place, *numbers])
+    return Table("AUROC by task", rows, describe(cells))
