@@ -103,3 +103,25 @@ def mean_sd(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float
     there = there[~np.isnan(there)]
     mean = float(there.mean()) if len(there) else math.nan
     return mean, float(there.std(ddof=1)) if len(there) > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class MeanInterval:
+    """A mean with Student's 95% interval over `count` values; NaN without values, and the interval without two."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def mean_interval(values: Sequence[float]) -> MeanInterval:
+    """Mean and mean ± t(0.975, n - 1)·s/√n of independent `values`."""
+    count = len(values)
+    mean = float(np.mean(values)) if count else math.nan
+    if count < 2:
+        return MeanInterval(mean, math.nan, math.nan, count)
+    from scipy import stats
+
+    half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
+    return MeanInterval(mean, mean - half, mean + half, count)
