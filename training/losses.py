@@ -192,3 +192,12 @@ def batch_losses(name: str, lamp: Lamp, batch_size: int) -> PerSample:
 def training_loss(config: RunConfig) -> PerSample:
     """The per-sample loss that `config` trains with; its mean over the batch is what is descended."""
     return per_sample_loss(config.loss, lamp_of(config))
+
+
+#: the fields of a config that its training loss depends on
+LOSS_FIELDS = ("loss", "lamp_scale", "lamp_detach", "lamp_eps")
+
+
+def training_batch_losses(config: RunConfig, batch_size: int) -> PerSample:
+    """What `config` descends, for consecutive batches of one or several models: `(output, target) -> (batches,)`."""
+    return batch_losses(config.loss, lamp_of(config), batch_size)
