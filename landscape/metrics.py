@@ -7,7 +7,7 @@ from landscape.metric import FIRST_SET, Metric, Values
 from landscape.problem import Problem
 from training.command import InputError
 from training.config import RunConfig
-from training.losses import BASES, FIXED_LAMP, own_losses, per_sample_loss
+from training.losses import BASES, FIXED_LAMP, per_sample_loss, training_batch_losses
 from training.score import anomaly_score, auroc
 
 
@@ -48,7 +48,7 @@ def own_metric(config: RunConfig, over: str) -> Metric:
         "own",
         f"training loss {config.loss}{scaled} (scale={config.lamp_scale}, eps={config.lamp_eps:g}) over consecutive "
         f"batches of {config.batch_size} in one seeded order, mean over samples; standard error over batches",
-        own_losses(config),
+        training_batch_losses(config, config.batch_size),
         over=(over,),
         group=config.batch_size,
     )

@@ -13,7 +13,7 @@ from training.command import RunError
 from training.config import RunConfig, resolve
 from training.data import load_split, subset
 from training.fit import train, train_together
-from training.losses import loss_weight, own_losses, training_loss
+from training.losses import loss_weight, training_batch_losses, training_loss
 from training.run import Run, flipped
 
 
@@ -128,7 +128,9 @@ def test_the_own_metric_is_the_training_loss_of_each_batch(reduction: str) -> No
     output, target = (torch.rand(10, 1, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     loss = training_loss(config)
     expected = [loss(a, b).mean() for a, b in zip(output.split(4), target.split(4), strict=True)]
-    torch.testing.assert_close(own_losses(config)(output, target), torch.stack(expected), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        training_batch_losses(config, 4)(output, target), torch.stack(expected), rtol=1e-5, atol=0
+    )
 
 
 def test_runs_beside_one_another_are_the_runs_alone() -> None:

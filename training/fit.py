@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -14,6 +14,7 @@ from training.data import Split
 from training.losses import training_loss
 from training.models import seeded_model
 from training.run import Batch, Evaluation, Run
+from training.stack import Stack, stack_key
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": functools.partial(torch.optim.Adam, fused=True),
@@ -89,7 +90,7 @@ def train_together(
 ) -> Iterator[tuple[int, Evaluation | RunError]]:
     """Train a model for each of `configs`, yielding (its number, evaluation) at each of its evaluations.
 
-    Where the configs allow it (:func:`training.stack.stack_key`) they are one network, with the results of separate
+    Where the configs allow it (:func:`together_key`) they are one network, with the results of separate
     training up to rounding. A run that diverges yields its RunError and ends; the others go on.
     """
     runs = [Run(config, split, device) for config, split in zip(configs, splits, strict=True)]
@@ -109,9 +110,9 @@ def train_together(
                 ended.add(index)
             if run.finished:
                 ended.add(index)
-        if ended:
+        numbers = [number for index, number in enumerate(numbers) if index not in ended]
+        if ended and numbers:
             engine = engine.without(ended)
-            numbers = [number for index, number in enumerate(numbers) if index not in ended]
 
 
 def update(engine: Engine, runs: Sequence[Run]) -> Sequence[int]:
@@ -135,6 +136,36 @@ def update(engine: Engine, runs: Sequence[Run]) -> Sequence[int]:
     return range(len(runs))
 
 
+class Together:
+    """Autoencoders as one :class:`training.stack.Stack`; an image is its own target."""
+
+    def __init__(self, stack: Stack):
+        self.stack = stack
+
+    def step(self, batches: Sequence[Batch]) -> Sequence[Tensor]:
+        return self.stack.step([batch.inputs for batch in batches]).unbind()
+
+    def step_one(self, index: int, batch: Batch) -> Tensor:
+        return self.stack.step_one(index, batch.inputs)
+
+    def model(self, index: int) -> nn.Module:
+        return self.stack.model(index)
+
+    def without(self, indices: Collection[int]) -> "Together":
+        return Together(self.stack.without(indices))
+
+
+def together_key(config: RunConfig) -> Hashable | None:
+    """Configs with equal keys can be trained together; None: alone."""
+    if config.task != "reconstruct":
+        return None
+    return stack_key(config), config.batch_size, config.image_size, config.patches
+
+
 def make_engine(configs: Sequence[RunConfig], device: torch.device) -> Engine:
     """The freshly initialised models of `configs`, each from its own seed."""
-    return Separate(configs, [seeded_model(config).to(device) for config in configs])
+    models = [seeded_model(config).to(device) for config in configs]
+    keys = {together_key(config) for config in configs}
+    if len(keys) == 1 and None not in keys:
+        return Together(Stack(configs, models, device))
+    return Separate(configs, models)

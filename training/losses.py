@@ -194,6 +194,10 @@ def batch_losses(name: str, lamp: Lamp, batch_size: int) -> PerSample:
     return losses
 
 
+#: the fields of a config that its training loss depends on
+LOSS_FIELDS = ("loss", "lamp_scale", "lamp_detach", "lamp_eps", "loss_factor", "reduction")
+
+
 def loss_weight(config: RunConfig, batch: int, pixels: int) -> float:
     """What `config.loss_factor` and `config.reduction` multiply the mean over a batch of per-image sums by.
 
@@ -210,13 +214,13 @@ def training_loss(config: RunConfig) -> PerSample:
     return lambda output, target: loss(output, target) * loss_weight(config, len(target), target[0].numel())
 
 
-def own_losses(config: RunConfig) -> PerSample:
-    """The training loss of consecutive batches of the training batch size, `(output, target) -> (batches,)`."""
-    losses = batch_losses(config.loss, lamp_of(config), config.batch_size)
+def training_batch_losses(config: RunConfig, batch_size: int) -> PerSample:
+    """What `config` descends, for consecutive batches of one or several models: `(output, target) -> (batches,)`."""
+    losses = batch_losses(config.loss, lamp_of(config), batch_size)
 
     def weighted(output: Tensor, target: Tensor) -> Tensor:
-        full, rest = divmod(len(target), config.batch_size)
-        sizes = [config.batch_size] * full + [rest] * (rest > 0)
+        full, rest = divmod(len(target), batch_size)
+        sizes = [batch_size] * full + [rest] * (rest > 0)
         weights = [loss_weight(config, size, target[0].numel()) for size in sizes]
         return losses(output, target) * output.new_tensor(weights)
 

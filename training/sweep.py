@@ -76,9 +76,9 @@ def sweep(arguments: Arguments, runs: Sequence[PlannedRun], records: Records) ->
     """Train what is left of `runs`; collective over the launched ranks."""
     from training.device import choose_device, use_threads
     from training.farm import farm, local_ranks, rank_of, together, world
+    from training.fit import together_key
     from training.progress import Progress
     from training.results import make_folder
-    from training.stack import stack_key
 
     comm = world()
     rank, root = rank_of(comm), rank_of(comm) == 0
@@ -96,7 +96,7 @@ def sweep(arguments: Arguments, runs: Sequence[PlannedRun], records: Records) ->
     left = left if comm is None else comm.bcast(left)
     # As many stacks as ranks at least, or some would have nothing to do.
     largest = min(arguments.stack, max(1, -(-len(left) // (comm.size if comm else 1))))
-    tasks = stacks(left, [stack_key(run.config) for run in left], largest)
+    tasks = stacks(left, [together_key(run.config) for run in left], largest)
     progress = Progress(records, left, enabled=root)
     worker = Worker(arguments, device, rank, progress)
 
