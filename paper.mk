@@ -1,0 +1,72 @@
+# make paper PROFILE=2core: what docs/paper.md reports; PROFILE=full: the paper's size, for a cluster or GPUs.
+# Needs the full data in LANDSCAPE_DATA (MNIST is downloaded without it; MVTec AD's runs are then rows with an error).
+# Every command goes on where it was stopped and does nothing where it is done.
+
+PROFILE ?= 2core
+PAPER ?= out/paper
+SWEEPS ?= table1-lr table1 ablation table2 fig3
+NORMAL ?= 3
+POINTS ?= 31
+THRESHOLD ?= 25
+MINI_THRESHOLD ?= 25
+
+mpi := $(bin)/mpirun -n $(RANKS) $(python)
+sweeps := $(filter $(SWEEPS),$(patsubst sweeps/$(PROFILE)/%.toml,%,$(wildcard sweeps/$(PROFILE)/*.toml)))
+
+.PHONY: paper estimate paper-tables paper-figures $(sweeps:%=estimate-%) $(sweeps:%=sweep-%)
+
+paper: estimate
+	$(MAKE) $(sweeps:%=sweep-%)
+	$(MAKE) paper-tables
+	$(MAKE) paper-figures
+
+estimate: $(sweeps:%=estimate-%)
+
+$(sweeps:%=estimate-%): estimate-%: $(ready)
+	@printf '%-10s ' $*
+	@$(python) -m training.sweep sweeps/$(PROFILE)/$*.toml --out $(PAPER)/$* --dry-run | tail -n 1
+
+$(sweeps:%=sweep-%): sweep-%: $(ready)
+	$(mpi) -m training.sweep sweeps/$(PROFILE)/$*.toml --out $(PAPER)/$*
+
+tables := $(python) -m analysis.tables
+
+paper-tables: $(ready)
+	$(python) -m analysis.pairs $(PAPER)/table1 --out $(PAPER)/table1/results
+	$(tables) table1 $(PAPER)/table1/results.csv --out $(PAPER)/table1.md
+	$(tables) claims $(PAPER)/table1/results.csv --threshold $(THRESHOLD) --out $(PAPER)/claims.md
+	$(python) -m analysis.pairs $(PAPER)/table2 --out $(PAPER)/table2/results
+	$(tables) table2 $(PAPER)/table2/results.csv --out $(PAPER)/table2.md
+	$(python) -m analysis.specification $(PAPER)/ablation/results.csv --threshold $(MINI_THRESHOLD) --out $(PAPER)/ablation_curve.csv
+
+# The checkpoint of digit NORMAL, seed 0, of a sweep: $(call digit,loss,batch size)
+digit = $(firstword $(wildcard $(PAPER)/table1/*normal=$(NORMAL),*loss=$(1),*batch_size=$(2),*seed=0*/checkpoint.pt))
+head = $(firstword $(wildcard $(PAPER)/fig3/*loss=$(1),*batch_size=$(2),*seed=0*/checkpoint.pt))
+plane := --x=-1:1:$(POINTS) --y=-1:1:$(POINTS) --seed 0
+places := l2-128 l2-16 l2-4 l2-lamp-128 l2-lamp-16 l2-lamp-4
+loss_of = $(patsubst %-128,%,$(patsubst %-16,%,$(patsubst %-4,%,$(1))))
+batch_of = $(lastword $(subst -, ,$(1)))
+
+.PHONY: $(places:%=surface-%)
+
+$(places:%=surface-%): surface-%: $(ready)
+	mkdir -p $(PAPER)/surfaces
+	$(mpi) -m landscape.surface --ckpt "$(call digit,$(call loss_of,$*),$(call batch_of,$*))" $(plane) --adaptive 0.01 \
+		--metrics l2,own --max-samples 2000 --out $(PAPER)/surfaces/autoencoder-$*.h5
+	$(mpi) -m landscape.surface --ckpt "$(call head,$(call loss_of,$*),$(call batch_of,$*))" $(plane) \
+		--metrics l2,cross-entropy,own --max-samples 1000 --out $(PAPER)/surfaces/classifier-$*.h5
+
+autoencoders = $(places:%=$(PAPER)/surfaces/autoencoder-%.h5)
+classifiers = $(places:%=$(PAPER)/surfaces/classifier-%.h5)
+
+paper-figures: $(ready) $(places:%=surface-%)
+	$(python) -m figures.fig1 $(PAPER)/surfaces/autoencoder-l2-128.h5 $(PAPER)/surfaces/autoencoder-l2-lamp-128.h5 --out $(PAPER)/fig1.png
+	$(python) -m analysis.panels fig2 --out $(PAPER)/fig2.npz
+	$(python) -m figures.fig2 $(PAPER)/fig2.npz --out $(PAPER)/fig2.png
+	$(python) -m figures.fig3 $(classifiers) --out $(PAPER)/fig3.png
+	$(python) -m figures.fig3 $(classifiers) --metric own --out $(PAPER)/fig3-own.png
+	$(python) -m figures.fig3 $(autoencoders) --out $(PAPER)/fig3-autoencoders.png
+	$(python) -m analysis.panels fig4 "$(call digit,l2,128)" "$(call digit,l2-lamp,128)" --out $(PAPER)/fig4.npz
+	$(python) -m figures.fig4 $(PAPER)/fig4.npz --out $(PAPER)/fig4.png
+	$(python) -m figures.scores "$(dir $(call digit,l2,128))" "$(dir $(call digit,l2-lamp,128))" --out $(PAPER)/scores.png
+	$(python) -m figures.specification $(PAPER)/ablation_curve.csv --out $(PAPER)/specification.png
