@@ -120,14 +120,14 @@ def draw(panels: Panels) -> Figure:
     head(inputs, panels, cell)
     beside(inputs[0], 1, "normal", va="bottom", color=NORMAL, size=6, up=10)
     beside(inputs[0], 1, "anomalous", va="bottom", color=ANOMALOUS, size=6, up=2)
-    outline(inputs, panels, ANOMALOUS)
+    outline(inputs, panels, ANOMALOUS, 0.6)
     top = TOP + cell + GAP
     for model, name in enumerate(model_names(panels)):
         top += MODEL_GAP
         row(top, as_pictures(panels["reconstruction"][model]), f"{name}\nreconstruction", cmap="gray", vmin=0, vmax=1)
         top += cell + GAP
         errors = row(top, panels["error"][model], "error map", cmap=ERROR_MAP, norm=limits)
-        outline(errors, panels, "white")
+        outline(errors, panels, "white", 0.4)
         for ax, score in zip(errors, panels["score"][model], strict=True):
             ax.set_xlabel(f"{1000 * score:#.3g}".rstrip("."), fontsize=6.5, labelpad=1.5)
         beside(errors[0], 0, "score ×1000", va="top", size=6.5, up=-2)
@@ -136,7 +136,7 @@ def draw(panels: Panels) -> Figure:
     bar_at = place(width - RIGHT + 0.06, first, 0.1, last - first)
     bar = figure.colorbar(errors[0].images[0], cax=bar_at, extend="max")
     over = " (mean over channels)" if panels["input"].shape[1] > 1 else ""
-    bar.set_label(f"squared error{over}", fontsize=7)
+    bar.set_label(f"squared error{over}", fontsize=6)
     bar.ax.tick_params(labelsize=6, pad=1.5)
     return figure
 
@@ -193,7 +193,7 @@ def cut(word: str, length: int) -> str:
     return word if len(word) <= length else word[: max(length - 1, 1)] + "…"
 
 
-def outline(cells: Sequence[Axes], panels: Panels, color: str) -> None:
+def outline(cells: Sequence[Axes], panels: Panels, color: str, width: float) -> None:
     """Draw the border of the true defect, where masks are known."""
     for ax, mask in zip(cells, panels.get("mask", ()), strict="mask" in panels):
         if mask.any():
@@ -201,7 +201,7 @@ def outline(cells: Sequence[Axes], panels: Panels, color: str) -> None:
             framed = np.pad(mask, 1).astype(float)
             at = np.arange(-1, len(mask) + 1)
             limits = ax.get_xlim(), ax.get_ylim()
-            ax.contour(at, at, framed, levels=[0.5], colors=color, linewidths=0.6)
+            ax.contour(at, at, framed, levels=[0.5], colors=color, linewidths=width)
             ax.set(xlim=limits[0], ylim=limits[1])
 
 

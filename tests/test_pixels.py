@@ -22,9 +22,10 @@ from training.pixels import (
     mask_name,
     masks_in,
     pixel_auroc,
+    pixel_auroc_result,
     pixel_metrics,
 )
-from training.score import anomaly_score
+from training.score import anomaly_score, auroc
 
 NUT = resolve(RunConfig(dataset="mvtec", category="nut", image_size=8, depth=2))
 
@@ -92,6 +93,53 @@ def test_pixel_auroc_of_nan_of_one_class_and_of_other_shapes() -> None:
         pixel_auroc(np.ones((1, 2, 3)), masks)
     masks[0, 0, 0] = True
     assert np.isnan(pixel_auroc(np.array([[[0, 1], [2, np.nan]]]), masks))
+
+
+def test_the_standard_error_is_delongs_where_an_image_is_one_pixel() -> None:
+    rng = np.random.default_rng(0)
+    masks = rng.random((60, 1, 1)) < 0.4
+    maps = rng.random(masks.shape) + 0.4 * masks
+    result, delong = pixel_auroc_result(maps, masks), auroc(maps[~masks], maps[masks])
+    assert (result.value, result.stderr) == pytest.approx((delong.value, delong.stderr))
+    assert (result.low, result.high) == pytest.approx((delong.low, delong.high))
+
+
+def test_copies_of_a_pixel_do_not_make_it_more_certain() -> None:
+    rng = np.random.default_rng(0)
+    masks = rng.random((30, 4, 4)) < 0.3
+    maps = rng.integers(0, 9, masks.shape) + 2.0 * masks
+    once = pixel_auroc_result(maps, masks)
+    copied = pixel_auroc_result(maps.repeat(3, 1).repeat(2, 2), masks.repeat(3, 1).repeat(2, 2))
+    assert (copied.value, copied.stderr) == pytest.approx((once.value, once.stderr))
+
+
+def test_the_standard_error_is_the_spread_over_draws_of_images() -> None:
+    rng = np.random.default_rng(1)
+
+    def draw_images() -> tuple[np.ndarray, np.ndarray]:
+        masks = np.zeros((40, 6, 6), bool)
+        masks[10:, :2] = rng.random((30, 2, 6)) < 0.5
+        # Pixels of an image go up and down together.
+        return rng.normal(size=masks.shape) + masks + rng.normal(size=(40, 1, 1)), masks
+
+    results = [pixel_auroc_result(*draw_images()) for _ in range(300)]
+    spread = np.std([result.value for result in results])
+    assert np.mean([result.stderr for result in results]) == pytest.approx(spread, rel=0.12)
+    truth = np.mean([result.value for result in results])
+    assert 0.9 < np.mean([result.low < truth < result.high for result in results]) < 0.99
+
+
+def test_perfect_single_and_nan_maps_have_an_interval_or_none() -> None:
+    masks = np.zeros((5, 2, 2), bool)
+    masks[:3, 0] = True
+    perfect = pixel_auroc_result(masks.astype(float), masks)
+    assert (perfect.value, perfect.stderr, perfect.high) == (1, 0, 1)
+    assert perfect.low < 0.9
+    single = pixel_auroc_result(np.arange(4.0).reshape(1, 2, 2), masks[:1])
+    assert single.value == 0
+    assert np.isnan(single.stderr)
+    assert single.high > 0.5
+    assert np.isnan(pixel_auroc_result(np.full((5, 2, 2), np.nan), masks).low)
 
 
 def test_the_mean_of_an_error_map_is_the_anomaly_score() -> None:
@@ -183,8 +231,12 @@ def test_pixel_metrics_are_over_all_test_pixels(tmp_path: Path) -> None:
     masks = load_masks(split, NUT, str(tmp_path))
     assert masks is not None
     expected = roc_auc_score(masks.ravel(), maps.ravel())
+    result = pixel_auroc_result(maps, masks)
     assert pixel_metrics(maps, split, NUT, str(tmp_path)) == {
         "pixel_auroc": pytest.approx(expected),
+        "pixel_auroc_stderr": pytest.approx(result.stderr, nan_ok=True),
+        "pixel_auroc_low": result.low,
+        "pixel_auroc_high": result.high,
         "pixel_anomalous": 6,
         "pixel_total": 192,
         "pixel_masks_lost": 0,

@@ -4,6 +4,7 @@ Pixel AUROC as in Bergmann et al. (CVPR 2019): all pixels of all test images are
 being the anomalous ones.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from training.command import InputError
 from training.config import RunConfig
 from training.images import read_image
-from training.score import check_classes, placements
+from training.score import AurocResult, _logit_interval, _score_interval, check_classes, placements
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 BATCH = 100  # images a forward pass: as many outputs of 256×256 as fit anywhere
 SHARE = 0.5
+PIXEL_DEFINITION = "AUROC of the squared error per pixel (mean over channels); Obuchowski standard error over images"
 ROUNDING = 1e-9  # so that a pixel that is half covered does not fall on either side by rounding
 
 
@@ -53,16 +55,62 @@ def pixel_auroc(error_maps: NDArray[Any], masks: NDArray[np.bool_]) -> float:
 
     error_maps, masks: (M, H, W), True = anomalous. The normal pixels are sorted once and the anomalous ones looked up
     in them; beside its inputs this takes about 40 bytes a pixel at most. A score that is NaN makes the result NaN.
-    There is no DeLong interval, which would take the pixels of an image for independent.
     Raises ValueError for other shapes, or if there is no anomalous or no normal pixel.
     """
+    normal, anomalous = by_class(error_maps, masks)
+    if np.isnan(normal).any() or np.isnan(anomalous).any():
+        return math.nan
+    return float(placements(normal, anomalous).mean())
+
+
+def by_class(error_maps: NDArray[Any], masks: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Scores of the normal and of the anomalous pixels, image by image; ValueError unless there are both."""
     if error_maps.shape != masks.shape:
         raise ValueError(f"pixel AUROC: expected masks of shape {error_maps.shape}, found {masks.shape}")
     normal, anomalous = error_maps[~masks], error_maps[masks]
     check_classes(normal, anomalous)
+    return normal, anomalous
+
+
+def pixel_auroc_result(error_maps: NDArray[Any], masks: NDArray[np.bool_]) -> AurocResult:
+    """:func:`pixel_auroc` with a standard error and a 95% interval that take images, not pixels, for independent.
+
+    Variance after Obuchowski (Biometrics 53, 1997): DeLong's placements are summed over each image, over its anomalous
+    pixels (a) and its normal ones (b), as deviations from the AUROC θ. Of I images, I_a have anomalous pixels (m in
+    all) and I_b normal ones (n in all):
+
+        Var(θ) = I_a/(I_a - 1) Σa²/m² + I_b/(I_b - 1) Σb²/n² + 2 I/(I - 1) Σab/(m n)
+
+    With one pixel an image this is DeLong's. The interval is symmetric on the logit scale; where the variance is zero
+    or unknown it is the score interval for as many images as show each class. Errors and NaN as in pixel_auroc.
+    """
+    normal, anomalous = by_class(error_maps, masks)
+    sizes = (len(normal), len(anomalous))
     if np.isnan(normal).any() or np.isnan(anomalous).any():
-        return float("nan")
-    return float(placements(normal, anomalous).mean())
+        return AurocResult(math.nan, math.nan, math.nan, math.nan, *sizes, PIXEL_DEFINITION)
+    of_anomalous = placements(normal, anomalous)
+    value = float(of_anomalous.mean())
+    counts = masks.sum((1, 2))
+    a = sums_of_images(of_anomalous - value, counts)
+    b = sums_of_images(1 - value - placements(anomalous, normal), masks[0].size - counts)
+    images, with_a, with_b = len(masks), int((counts > 0).sum()), int((counts < masks[0].size).sum())
+    stderr = math.nan
+    if min(images, with_a, with_b) > 1:
+        variance = (
+            with_a / (with_a - 1) * (a @ a) / sizes[1] ** 2
+            + with_b / (with_b - 1) * (b @ b) / sizes[0] ** 2
+            + 2 * images / (images - 1) * (a @ b) / (sizes[0] * sizes[1])
+        )
+        stderr = math.sqrt(max(float(variance), 0.0))
+    usable = 0 < value < 1 and stderr > 0
+    low, high = _logit_interval(value, stderr) if usable else _score_interval(value, with_b, with_a)
+    return AurocResult(value, stderr, low, high, *sizes, PIXEL_DEFINITION)
+
+
+def sums_of_images(values: NDArray[np.float64], counts: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Sums of consecutive `counts` of the values, a sum an image."""
+    of_image = np.repeat(np.arange(len(counts)), counts)
+    return np.bincount(of_image, weights=values, minlength=len(counts)).astype(np.float64)
 
 
 def mask_name(image: str) -> str:
@@ -91,7 +139,7 @@ def load_mask(path: Path, size: int) -> NDArray[np.bool_]:
             f"{path}: expected a mask that marks the anomaly, found a black one; unpack the category again"
         )
     height, width = marked.shape
-    return overlaps(height, size) @ marked @ overlaps(width, size).T >= SHARE - ROUNDING
+    return overlaps(height, size) @ marked.astype(np.float64) @ overlaps(width, size).T >= SHARE - ROUNDING
 
 
 def overlaps(count: int, size: int) -> NDArray[np.float64]:
@@ -139,14 +187,19 @@ def pixel_metrics(
 ) -> dict[str, float | int]:
     """Pixel AUROC of a run's error maps (M, H, W) and what it is over, as plain values; {} for data without masks.
 
-    `pixel_anomalous` counts the pixels inside masks, `pixel_total` all, and `pixel_masks_lost` the anomalous images of
-    which no pixel is half covered at this image size: they count as normal pixels alone.
+    `pixel_auroc_stderr`, `_low` and `_high` are those of :func:`pixel_auroc_result`. `pixel_anomalous` counts the
+    pixels inside masks, `pixel_total` all, and `pixel_masks_lost` the anomalous images of which no pixel is half
+    covered at this image size: they count as normal pixels alone.
     """
     masks = load_masks(split, config, data_dir)
     if masks is None:
         return {}
+    result = pixel_auroc_result(error_maps, masks)
     return {
-        "pixel_auroc": pixel_auroc(error_maps, masks),
+        "pixel_auroc": result.value,
+        "pixel_auroc_stderr": result.stderr,
+        "pixel_auroc_low": result.low,
+        "pixel_auroc_high": result.high,
         "pixel_anomalous": int(masks.sum()),
         "pixel_total": masks.size,
         "pixel_masks_lost": int((split.labels & ~masks.any((1, 2))).sum()),
