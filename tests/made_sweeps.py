@@ -43,7 +43,7 @@ def run_name(settings: dict) -> str:
 
 
 def history_of(settings: dict, final: float) -> list[dict]:
-    """An evaluation an epoch: L2 decays, faster with LAMP; the best AUROC is at epoch 2, the least validation L2 at 3."""
+    """An evaluation an epoch: L2 decays, faster with LAMP; best AUROC at epoch 2, least validation L2 at 3."""
     rows = []
     for epoch in range(1, settings["epochs"] + 1):
         speed = 1.5 if settings["loss"].endswith("-lamp") else 1.0
