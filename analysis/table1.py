@@ -169,7 +169,8 @@ def interval_notes(averages: Averages | None, pairs: Sequence[StoredPair] | None
         notes += [f"Intervals: {status}." for status in partial]
     if pairs is not None:
         notes.append(
-            f"Paired DeLong: runs in which LAMP is better/worse with p < {SIGNIFICANT}, of all pairs; not corrected for their number."
+            f"Paired DeLong: runs in which LAMP is better/worse with p < {SIGNIFICANT}, of all pairs; not "
+            "corrected for their number."
         )
     return notes
 
@@ -195,15 +196,8 @@ def task_table(cells: Cells) -> Table:
                 mean, sd = mean_sd(values)
                 count = f"{(values == values).sum()} of {len(values)}"
                 intervals = [f"{a:.4f} to {b:.4f}" for a, b in zip(low, high, strict=True) if a == a and b == b]
-                rows.append(
-                    [
-                        *(task, str(group.batch_size), name, group.optimizer, count),
-                        *(
-                            f"{mean:.4f}" if mean == mean else "missing",
-                            number_text(sd),
-                            "; ".join(intervals) or ABSENT,
-                        ),
-                    ]
-                )
+                where = [task, str(group.batch_size), name, group.optimizer, count]
+                shown = f"{mean:.4f}" if mean == mean else "missing"
+                rows.append([*where, shown, number_text(sd), "; ".join(intervals) or ABSENT])
     note = "Within a test set: DeLong's interval on the logit scale, the score interval at AUROC 0 or 1."
     return Table("AUROC by task", rows, [*describe(cells), note])
