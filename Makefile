@@ -1,4 +1,5 @@
 # make demo: train two autoencoders on shipped digits, compute their surfaces, draw Figures 1 and 2, print AUROC.
+# make paper: the experiments of docs/paper.md, sweeps, tables and figures, into out/paper. PROFILE=2core or full.
 # make test, make test-slow, make lint. Each sets up .venv first if it is not there.
 
 PYTHON ?= python3
@@ -7,13 +8,15 @@ RANKS ?= 2
 OUT ?= out/demo
 EPOCHS ?= 30
 DIGIT ?= 3
+PROFILE ?= 2core
+PAPER ?= out/paper
 
 bin := .venv/bin
 python := $(bin)/python
 ready := .venv/.ready
 plane := --x=-1:1:$(GRID) --y=-1:1:$(GRID) --metrics l2,own --seed 0 --adaptive 0.01
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo paper estimate test test-slow lint clean
 
 # Every command goes on where it was stopped, does nothing where it is done, and refuses other settings than before.
 demo: $(ready)
@@ -30,6 +33,34 @@ demo: $(ready)
 	@echo
 	@$(python) -m analysis.tables runs $(OUT)/l2 $(OUT)/l2-lamp --out $(OUT)/auroc.md
 	@ls $(OUT)/*/checkpoint.pt $(OUT)/*.h5 $(OUT)/*.png
+
+# What follows needs the full data: LANDSCAPE_DATA, or else MNIST is downloaded and MVTec AD's runs are rows of errors.
+sweeps := $(patsubst sweeps/$(PROFILE)/%.toml,%,$(wildcard sweeps/$(PROFILE)/*.toml))
+estimates := $(sweeps:%=estimate-%)
+mpi := $(bin)/mpirun -n $(RANKS) $(python)
+run = $(firstword $(wildcard $(PAPER)/$(1)/$(2)/checkpoint.pt))
+
+.PHONY: $(estimates) $(sweeps:%=sweep-%) paper-tables paper-figures
+
+paper: estimate
+	$(MAKE) $(sweeps:%=sweep-%)
+	$(MAKE) paper-tables paper-figures
+
+estimate: $(ready) $(estimates)
+
+$(estimates): estimate-%: $(ready)
+	@printf '%-10s ' $*; $(python) -m training.sweep sweeps/$(PROFILE)/$*.toml --out $(PAPER)/$* --dry-run | tail -n 1
+
+$(sweeps:%=sweep-%): sweep-%: $(ready)
+	$(mpi) -m training.sweep sweeps/$(PROFILE)/$*.toml --out $(PAPER)/$*
+
+paper-tables: $(ready)
+	$(python) -m analysis.pairs $(PAPER)/table1 --out $(PAPER)/table1/results
+	$(python) -m analysis.pairs $(PAPER)/table2 --out $(PAPER)/table2/results
+	PYTHON=$(python) RESULTS=$(PAPER) OUT=$(PAPER) sh results/tables.sh
+
+paper-figures: $(ready)
+	PYTHON=$(python) MPI="$(mpi)" PAPER=$(PAPER) sh figures/paper.sh
 
 $(ready): setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv

@@ -11,7 +11,7 @@ from analysis.cells import Cells, Histories, describe, mean_over
 from analysis.formats import Rows, Table
 from analysis.matching import first_crossing, log_ratio_of_curves
 from analysis.results import Evaluation, Group
-from analysis.statistics import mean_sd, page_trend, sign_test, signed_rank, slopes, t_interval, wins_ties_losses
+from analysis.statistics import mean_interval, mean_sd, page_trend, sign_test, signed_rank, slopes, wins_ties_losses
 from analysis.table1 import ABSENT, number_text, outcome_text, p_text
 
 Floats = NDArray[np.float64]
@@ -74,9 +74,9 @@ def convergence(cells: Cells, histories: Histories, threshold: float) -> Table:
 
 def with_interval(values: Floats, pattern: str) -> str:
     """The mean over tasks with Student's 95% interval."""
-    low, high = t_interval(values)
-    mean = number_text(mean_sd(values)[0], pattern)
-    return mean if math.isnan(low) else f"{mean} ({pattern.format(low)} to {pattern.format(high)})"
+    found = mean_interval([float(value) for value in values if not math.isnan(value)])
+    mean = number_text(found.mean, pattern)
+    return mean if math.isnan(found.low) else f"{mean} ({pattern.format(found.low)} to {pattern.format(found.high)})"
 
 
 def place(group: Group) -> list[str]:

@@ -105,16 +105,6 @@ def mean_sd(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float
     return mean, float(there.std(ddof=1)) if len(there) > 1 else math.nan
 
 
-def t_interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
-    """Student's 95% interval of the mean of the values that are there; NaN with fewer than two."""
-    from scipy.stats import t
-
-    mean, sd = mean_sd(values)
-    n = int((~np.isnan(np.asarray(values, np.float64))).sum())
-    half = float(t.ppf(0.975, n - 1)) * sd / math.sqrt(n) if n > 1 else math.nan
-    return mean - half, mean + half
-
-
 def slopes(values: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
     """The least-squares slope of each row of `values` (tasks, conditions) over `at` (conditions,), NaN if a value is.
 
@@ -126,3 +116,25 @@ def slopes(values: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
     if not x.any():
         return np.full(len(np.atleast_2d(values)), math.nan)
     return np.atleast_2d(np.asarray(values, np.float64)) @ x / (x @ x)
+
+
+@dataclass(frozen=True)
+class MeanInterval:
+    """A mean with Student's 95% interval over `count` values; NaN without values, and the interval without two."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+def mean_interval(values: Sequence[float]) -> MeanInterval:
+    """Mean and mean ± t(0.975, n - 1)·s/√n of independent `values`."""
+    count = len(values)
+    mean = float(np.mean(values)) if count else math.nan
+    if count < 2:
+        return MeanInterval(mean, math.nan, math.nan, count)
+    from scipy import stats
+
+    half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
+    return MeanInterval(mean, mean - half, mean + half, count)

@@ -1,7 +1,6 @@
 """A model run over resident samples, block by block: rewritten where that is possible, as it is elsewhere."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -10,8 +9,9 @@ from torch import Tensor, nn
 from landscape.params import Params
 from landscape.precision import PRECISIONS, Precision
 from landscape.problem import Samples
-from landscape.rewrite import rewrite
 from landscape.vectorize import VectorizedModel
+from training.device import thread_pool
+from training.rewrite import rewrite
 
 Result = TypeVar("Result")
 Measure = Callable[[Tensor, Tensor], Result]
@@ -29,7 +29,7 @@ class Block(NamedTuple):
 class Forward:
     """The forward pass of `model` in evaluation mode, without gradients.
 
-    With `allow_rewrite`, a chain of convolutions on a CPU runs as :mod:`landscape.rewrite` has it, and its blocks are
+    With `allow_rewrite`, a chain of convolutions on a CPU runs as :mod:`training.rewrite` has it, and its blocks are
     divided among torch's threads: whole blocks need no barrier between them. Results do not depend on any of this
     beyond rounding.
     """
@@ -46,7 +46,7 @@ class Forward:
         self.precision = precision
         self.rewritten = rewrite(model, device) if allow_rewrite and precision.autocast is None else None
         threads = torch.get_num_threads() if self.rewritten else 1
-        self.pool = _pool(threads) if threads > 1 else None
+        self.pool = thread_pool(threads) if threads > 1 else None
 
     def refresh(self) -> None:
         """Take the model's weights and statistics after they have changed."""
@@ -92,16 +92,3 @@ class Forward:
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim)
         # What was computed in bfloat16 is measured in the data's own type.
         return output if self.precision.autocast is None else output.to(block.targets.dtype)
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Python threads that each compute with one torch thread; the caller's own number stays as it is."""
-
-    def alone() -> None:
-        torch.get_num_threads()  # first, or the thread's lazy set-up would undo the next line
-        torch.set_num_threads(1)
-
-    pool = ThreadPoolExecutor(threads, initializer=alone)
-    list(pool.map(lambda _: None, range(threads)))
-    torch.set_num_threads(threads)  # part of the setting is global
-    return pool

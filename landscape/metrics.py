@@ -7,7 +7,7 @@ from landscape.metric import FIRST_SET, Metric, Values
 from landscape.problem import Problem
 from training.command import InputError
 from training.config import RunConfig
-from training.losses import BASES, FIXED_LAMP, batch_losses, lamp_of, per_sample_loss
+from training.losses import BASES, FIXED_LAMP, per_sample_loss, training_batch_losses
 from training.score import anomaly_score, auroc
 
 
@@ -42,11 +42,13 @@ METRICS: dict[str, Metric] = {
 
 def own_metric(config: RunConfig, over: str) -> Metric:
     """The loss as the model was trained: over consecutive batches of the training batch size, batch max included."""
+    scaled = "" if config.loss_factor == 1 else f" times {config.loss_factor:g}"
+    scaled += "" if config.reduction == "mean" else f", reduction {config.reduction},"
     return Metric(
         "own",
-        f"training loss {config.loss} (scale={config.lamp_scale}, eps={config.lamp_eps:g}) over consecutive batches of "
-        f"{config.batch_size} in one seeded order, mean over samples; standard error over batches",
-        batch_losses(config.loss, lamp_of(config), config.batch_size),
+        f"training loss {config.loss}{scaled} (scale={config.lamp_scale}, eps={config.lamp_eps:g}) over consecutive "
+        f"batches of {config.batch_size} in one seeded order, mean over samples; standard error over batches",
+        training_batch_losses(config, config.batch_size),
         over=(over,),
         group=config.batch_size,
     )

@@ -36,6 +36,12 @@ def quadratic_form(problem: Problem, direction: np.ndarray) -> tuple[float, floa
     return float((residual**2).sum(1).mean()), float((gradient * direction).sum()), x.T @ x / len(x)
 
 
+def plain_scores(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The anomaly scores of `images` by the model's own forward pass in evaluation mode, one batch after the other."""
+    with torch.inference_mode():
+        return torch.cat([(model.eval()(x) - x).double().square().flatten(1).mean(1) for x in images.split(100)])
+
+
 class Diverging(nn.Module):
     """A scalar weight whose loss overflows for steps to the right and is NaN to the left."""
 

@@ -24,6 +24,8 @@ def test_all_commands_are_known() -> None:
         "analysis.pairs",
         "figures.fig1",
         "figures.fig2",
+        "figures.fig4",
+        "figures.scores",
     } <= set(COMMANDS)
 
 

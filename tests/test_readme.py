@@ -39,7 +39,7 @@ def test_one_model_step_by_step(tmp_path: Path) -> None:
     assert len(lines) >= 9
     for line in lines:
         run(line, tmp_path)
-    for name in ("fig1.pdf", "auroc.png", "fig2.svg", "runs/a/surface.h5"):
+    for name in ("fig1.pdf", "auroc.png", "fig2.svg", "fig4.png", "scores.pdf", "runs/a/surface.h5"):
         assert (tmp_path / name).stat().st_size > 1000
 
 

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from landscape.rewrite import (
+from training.models import Autoencoder, decoder_stage, output_stage
+from training.rewrite import (
     NotRewritableError,
     block_kernel,
     blocks_to_images,
@@ -18,7 +19,6 @@ from landscape.rewrite import (
     rewrite,
     transposed_kernel,
 )
-from training.models import Autoencoder, decoder_stage, output_stage
 
 CPU = torch.device("cpu")
 
@@ -222,7 +222,7 @@ def test_other_devices_and_torches_take_the_plain_path(monkeypatch: pytest.Monke
     with torch.backends.mkldnn.flags(enabled=False):
         assert rewrite(model, CPU) is None
     with monkeypatch.context() as patch:
-        patch.setattr("landscape.rewrite.OPERATORS", ("_operator_of_another_torch",))
+        patch.setattr("training.rewrite.OPERATORS", ("_operator_of_another_torch",))
         assert rewrite(model, CPU) is None
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     assert rewrite(model, CPU) is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_python, train_small
-from problems import INPUTS, OUTPUTS, diverging, quadratic, quadratic_form
+from problems import INPUTS, OUTPUTS, diverging, plain_scores, quadratic, quadratic_form
 
 from landscape.directions import random_directions
 from landscape.evaluate import Evaluator
@@ -19,7 +19,6 @@ from landscape.problem import Problem, Samples, subsample
 from landscape.sources import from_checkpoint
 from landscape.surface import main
 from training.command import InputError
-from training.fit import image_scores
 from training.losses import Lamp, per_sample_loss
 from training.score import auroc
 
@@ -83,7 +82,7 @@ def slow_metrics(path: Path, metric_seed: int = 0) -> dict[str, float]:
     model = build_model(found.config)
     model.load_state_dict({**found.params, **found.buffers})
     model.eval()
-    scores = image_scores(model, split.test).numpy()
+    scores = plain_scores(model, split.test).numpy()
     order = torch.randperm(len(split.train), generator=torch.Generator().manual_seed(metric_seed))
     own = 0.0
     with torch.no_grad():
@@ -93,7 +92,7 @@ def slow_metrics(path: Path, metric_seed: int = 0) -> dict[str, float]:
             own += float(per_sample_loss(found.config.loss, lamp)(model(batch), batch).double().sum())
         fixed = per_sample_loss("l2-lamp", Lamp("none"))(model(split.train), split.train).double().mean()
     return {
-        "l2": float(image_scores(model, split.train).mean()) * 1024,
+        "l2": float(plain_scores(model, split.train).mean()) * 1024,
         "l2@test-anomalous": float(scores[split.labels].mean()) * 1024,
         "auroc": auroc(scores[~split.labels], scores[split.labels]).value,
         "l2-lamp": float(fixed),
@@ -126,7 +125,7 @@ def test_own_of_a_patched_model_is_over_batches_of_patches(tmp_path: Path) -> No
         losses = [per_sample_loss("l2-lamp", Lamp())(model(batch), batch).sum() for batch in patches.split(64)]
     assert own == pytest.approx(float(sum(losses)) / 4000, rel=1e-5)
     assert l2 == pytest.approx(
-        float(image_scores(problem.model, problem.sets["train-normal"].inputs).mean()) * 1024, rel=1e-5
+        float(plain_scores(problem.model, problem.sets["train-normal"].inputs).mean()) * 1024, rel=1e-5
     )
 
 
@@ -149,7 +148,7 @@ def test_batching_and_threads_do_not_change_the_numbers(
     results = []
     for batch, threads in ((7, 1), (250, 2), (10_000, 1)):
         monkeypatch.setattr("landscape.forward.BATCH", batch)
-        monkeypatch.setattr("landscape.rewrite.Rewritten.batch_size", lambda self, shape, batch=batch: batch)
+        monkeypatch.setattr("training.rewrite.Rewritten.batch_size", lambda self, shape, batch=batch: batch)
         torch.set_num_threads(threads)
         problem = from_checkpoint(checkpoint, None)
         metrics = resolve_metrics(problem, ["l2", "own", "ssim", "auroc"])

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from training.config import RunConfig, resolve
 from training.data import Split, load_split
 from training.models import Autoencoder, build_model
 from training.patches import Patched, from_patches, to_patches
+from training.run import Run
 from training.train import main
 
 CPU = torch.device("cpu")
@@ -144,14 +146,12 @@ def test_scores_and_auroc_are_those_of_the_saved_weights(checkpoint: Path) -> No
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, calls = fit.run_epoch, []
+    real = Run.record
 
-    def run_epoch(*arguments: object) -> list[float]:
-        calls.append(1)
-        losses = real(*arguments)  # type: ignore[arg-type]
-        return losses if len(calls) == 1 else [losses[0], float("nan"), *losses[2:]]
+    def record(self: Run, loss: torch.Tensor, *rest: Any) -> None:
+        real(self, loss * float("nan") if self.updates == self.steps + 1 else loss, *rest)
 
-    monkeypatch.setattr(fit, "run_epoch", run_epoch)
+    monkeypatch.setattr(Run, "record", record)
     status = command(main)([*SMALL, "--out", str(tmp_path)])
     assert status == 1
     assert "loss nan at epoch 2, step 2" in capsys.readouterr().err

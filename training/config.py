@@ -8,12 +8,17 @@ from typing import Any, Literal
 from training.command import InputError
 
 DatasetName = Literal["mnist-mini", "mnist", "mvtec", "folder"]
-LossName = Literal["l2", "l1", "ssim", "l2-lamp", "l1-lamp", "ssim-lamp"]
+TaskName = Literal["reconstruct", "classify"]
+LossName = Literal["l2", "l1", "ssim", "l4", "l2-lamp", "l1-lamp", "ssim-lamp", "l4-lamp"]
 ScaleName = Literal["batch", "sample", "none"]
+ReductionName = Literal["mean", "sum", "pixel-mean"]
 ModelName = Literal["autoencoder"]
 OptimizerName = Literal["adam", "rmsprop", "sgd"]
+AugmentName = Literal["none", "flips"]
+EvaluateName = Literal["epoch", "log"]
 
 MAX_CHANNELS = 512
+DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class RunConfig:
 
     dataset: DatasetName = "mnist-mini"
     """mnist-mini is shipped; mnist and mvtec are found under --data-dir; folder takes any images."""
+    task: TaskName = "reconstruct"
+    """reconstruct the image; classify: an encoder with a linear head predicts the digit (MNIST, all ten digits)."""
     normal: int = 0
     """MNIST: the digit that is normal; the other nine are anomalies."""
     category: str = "bottle"
@@ -38,6 +45,12 @@ class RunConfig:
     """1 for grey, 3 for colour; 0: 1 for MNIST, 3 otherwise."""
     patches: int = 1
     """Patches an image is cut into, a square number; one autoencoder reconstructs all."""
+    max_train: int = 0
+    """Train on at most so many images, the same for every seed and loss; 0: all."""
+    validation: float = 0.0
+    """Share of the normal training images held out for choosing an epoch, the same for every seed and loss."""
+    augment: AugmentName = "none"
+    """flips: each image of a batch is mirrored left-right and up-down, each by the toss of a coin."""
 
     loss: LossName = "l2"
     """Training loss, summed over pixels, averaged over the batch."""
@@ -47,6 +60,10 @@ class RunConfig:
     """LAMP: whether that maximum is a constant for the gradient."""
     lamp_eps: float = 1e-3
     """LAMP: epsilon of Eq. (2), at least 1e-6."""
+    loss_factor: float = 1.0
+    """The training loss is multiplied by it."""
+    reduction: ReductionName = "mean"
+    """mean: summed over pixels, averaged over the batch; sum: summed over both; pixel-mean: averaged over both."""
 
     model: ModelName = "autoencoder"
     """Architecture."""
@@ -67,6 +84,8 @@ class RunConfig:
     """Passes over the training images."""
     seed: int = 0
     """Seed of initial weights and of the order of images."""
+    evaluate: EvaluateName = "epoch"
+    """When the model is evaluated: after each epoch, or (log) after 1, 2, 4, … updates and epochs, and at the end."""
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -74,6 +93,7 @@ def resolve(config: RunConfig) -> RunConfig:
     mnist = config.dataset.startswith("mnist")
     config = dataclasses.replace(
         config,
+        normal=0 if config.task == "classify" else config.normal,
         image_size=config.image_size or (32 if mnist else 256),
         channels=config.channels or (1 if mnist else 3),
         depth=config.depth or (4 if mnist else 6),
@@ -88,6 +108,11 @@ def check_config(config: RunConfig) -> None:
         check(0 <= config.normal <= 9, "--normal", "a digit from 0 to 9", config.normal)
         check(config.channels == 1, "--channels", "1 for MNIST", config.channels)
         check(config.image_size >= 28, "--image-size", "at least 28 for MNIST", config.image_size)
+    if config.task == "classify":
+        check(config.dataset.startswith("mnist"), "--dataset", "MNIST with --task classify", config.dataset)
+        check(not config.loss.startswith("ssim"), "--loss", "one without windows with --task classify", config.loss)
+        check(config.patches == 1, "--patches", "1 with --task classify", config.patches)
+        check(config.augment == "none", "--augment", "none with --task classify", config.augment)
     if config.dataset == "folder":
         for name in ("train_dir", "test_normal_dir", "test_anomalous_dir"):
             option = "--" + name.replace("_", "-")
@@ -101,6 +126,9 @@ def check_config(config: RunConfig) -> None:
     check(config.kernel >= 1 and config.kernel % 2 == 1, "--kernel", "an odd size, such as 3 or 5", config.kernel)
     check(0 < config.lr < float("inf"), "--lr", "a positive learning rate", config.lr)
     check(1e-6 <= config.lamp_eps < 1, "--lamp-eps", "1e-6 <= eps < 1 (single precision)", config.lamp_eps)
+    check(0 < config.loss_factor < float("inf"), "--loss-factor", "a positive number", config.loss_factor)
+    check(config.max_train >= 0, "--max-train", "a number of images, or 0 for all", config.max_train)
+    check(0 <= config.validation <= 0.5, "--validation", "a share from 0 to 0.5", config.validation)
     check(0 <= config.seed < 2**63, "--seed", "a whole number from 0 to 2^63 - 1", config.seed)
     check_patches(config)
 

@@ -3,11 +3,13 @@
 Adding a data set is adding an entry to `DATASETS`: a function that returns uint8 arrays (`training.images.RawSplit`).
 """
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +17,14 @@ from torch import Tensor
 
 from training import folders, mnist
 from training.command import InputError
-from training.config import RunConfig
+from training.config import DIGITS, RunConfig
 from training.images import RawSplit
+
+READ_BY_DATA = (
+    *("dataset", "task", "normal", "category", "train_dir", "test_normal_dir", "test_anomalous_dir"),
+    *("image_size", "channels", "max_train", "validation"),
+)
+SUBSET_SEED = 0  # of what is held out and what is left over: the same images for every run that is compared
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,11 @@ class Split:
     classes: list[str]
     """Of each test image: the digit, MVTec AD's type ("good", "broken_large", …), or "normal" and "anomalous"."""
     digest: str
-    """SHA-256 of the 8-bit pixels, their shapes and the labels: the same on every machine."""
+    """SHA-256 of the 8-bit pixels, their shapes and the labels, before any are held out: the same on every machine."""
+    validation: Tensor | None = None
+    """(V, C, H, W), normal images held out of `train`; None if there are none."""
+    targets: tuple[Tensor, Tensor] | None = None
+    """One-hot digits of `train` and `test`, (·, 10) float32, where they are predicted; None: an image is its target."""
 
 
 def load_split(config: RunConfig, data_dir: str | None) -> Split:
@@ -42,7 +54,58 @@ def load_split(config: RunConfig, data_dir: str | None) -> Split:
 
     The data folder is only read. Raises InputError for data that are missing or cannot be used.
     """
-    return DATASETS[config.dataset](config, data_folder(data_dir))
+    return subset(DATASETS[config.dataset](config, data_folder(data_dir)), config)
+
+
+class Splits:
+    """The data of many configs: loaded once, kept on `device` while they are in use by a sweep."""
+
+    KEPT = 16  # ten digits and some: MNIST's test images take 41 MB each time
+
+    def __init__(self, data_dir: str | None, device: torch.device):
+        self.data_dir = data_dir
+        self.device = device
+        self._kept: dict[tuple[Any, ...], Split] = {}
+
+    def __call__(self, config: RunConfig) -> Split:
+        """As :func:`load_split`, on the device."""
+        key = tuple(getattr(config, name) for name in READ_BY_DATA)
+        if key not in self._kept:
+            if len(self._kept) >= self.KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = on_device(load_split(config, self.data_dir), self.device)
+        return self._kept[key]
+
+
+def on_device(split: Split, device: torch.device) -> Split:
+    """`split` with its tensors on `device`."""
+    return dataclasses.replace(
+        split,
+        train=split.train.to(device),
+        test=split.test.to(device),
+        validation=None if split.validation is None else split.validation.to(device),
+        targets=None if split.targets is None else (split.targets[0].to(device), split.targets[1].to(device)),
+    )
+
+
+def subset(split: Split, config: RunConfig) -> Split:
+    """`split` with a share of its training images held out, and at most `config.max_train` of the others kept.
+
+    Both are chosen by one seeded permutation, whatever the run's seed, and stay in their order.
+    """
+    count = len(split.train)
+    held_out = round(count * config.validation)
+    kept = min(config.max_train or count, count - held_out)
+    if kept == count:
+        return split
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(SUBSET_SEED))
+    chosen = order[held_out : held_out + kept].sort().values
+    return dataclasses.replace(
+        split,
+        train=split.train[chosen],
+        validation=split.train[order[:held_out].sort().values] if held_out else None,
+        targets=(split.targets[0][chosen], split.targets[1]) if split.targets else None,
+    )
 
 
 def data_folder(option: str | None) -> Path | None:
@@ -61,8 +124,12 @@ def data_folder(option: str | None) -> Path | None:
 
 def as_split(raw: RawSplit) -> Split:
     """Tensors in [0, 1] from 8-bit images, and their digest."""
-    digest = digest_of(raw.train, raw.test, raw.labels)
-    return Split(to_tensor(raw.train), to_tensor(raw.test), raw.labels, raw.ids, raw.classes, digest)
+    digest = digest_of(raw.train, raw.test, raw.labels, *(raw.digits or ()))
+    targets = None
+    if raw.digits is not None:
+        train, test = (torch.nn.functional.one_hot(torch.from_numpy(d).long(), DIGITS).float() for d in raw.digits)
+        targets = train, test
+    return Split(to_tensor(raw.train), to_tensor(raw.test), raw.labels, raw.ids, raw.classes, digest, targets=targets)
 
 
 def to_tensor(images: np.ndarray) -> Tensor:

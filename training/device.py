@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -49,3 +50,16 @@ def use_threads(requested: int, local_ranks: int = 1, cores: set[int] | None = N
     count = requested or max(1, available // local_ranks)
     torch.set_num_threads(count)
     return count
+
+
+def thread_pool(threads: int) -> ThreadPoolExecutor:
+    """Python threads that each compute with one torch thread; the caller's own number stays as it is."""
+
+    def alone() -> None:
+        torch.get_num_threads()  # first, or the thread's lazy set-up would undo the next line
+        torch.set_num_threads(1)
+
+    pool = ThreadPoolExecutor(threads, initializer=alone)
+    list(pool.map(lambda _: None, range(threads)))
+    torch.set_num_threads(threads)  # part of the setting is global
+    return pool

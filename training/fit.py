@@ -1,27 +1,20 @@
-"""The training loop: a config and a data split become a checkpoint an epoch."""
+"""The training loop: configs and data become evaluations; several runs at once where they fit together."""
 
-import dataclasses
 import functools
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from training import checkpoint
-from training.checkpoint import Checkpoint
 from training.command import RunError
-from training.config import RunConfig, check
+from training.config import RunConfig
 from training.data import Split
 from training.losses import training_loss
-from training.models import build_model
-from training.patches import Patched, to_patches
-from training.score import anomaly_score, auroc
-
-EVALUATION_BATCH = 500  # images a forward pass without gradients
-
+from training.models import seeded_model
+from training.run import Batch, Evaluation, Run
+from training.stack import Stack, stack_key
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": functools.partial(torch.optim.Adam, fused=True),
@@ -30,114 +23,149 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch leaves: the model as a checkpoint, its row of the history, the scores of the test images."""
+class Engine(Protocol):
+    """Models that are updated in step, each from its own batch."""
 
-    checkpoint: Checkpoint
-    row: dict[str, Any]
-    scores: Tensor
+    def step(self, batches: Sequence[Batch]) -> Sequence[Tensor]:
+        """One update of every model from its batch, all of one size; the losses."""
+
+    def step_one(self, index: int, batch: Batch) -> Tensor:
+        """One update of one model from a batch of any size; its loss."""
+
+    def model(self, index: int) -> nn.Module:
+        """A model as it stands."""
+
+    def without(self, indices: Collection[int]) -> "Engine":
+        """The rest, when some are done."""
 
 
-def train(config: RunConfig, split: Split, device: torch.device) -> Iterator[Epoch]:
-    """Train a model from `config.seed`, yielding after each epoch.
+class Separate:
+    """Models that share nothing but the order of their updates: the plain training loop."""
+
+    def __init__(self, configs: Sequence[RunConfig], models: Sequence[nn.Module]):
+        self.models = list(models)
+        self.optimizers = [
+            OPTIMIZERS[c.optimizer](m.parameters(), c.lr) for c, m in zip(configs, self.models, strict=True)
+        ]
+        self.losses = [training_loss(config) for config in configs]
+
+    def step(self, batches: Sequence[Batch]) -> list[Tensor]:
+        return [self.step_one(index, batch) for index, batch in enumerate(batches)]
+
+    def step_one(self, index: int, batch: Batch) -> Tensor:
+        model, optimizer = self.models[index], self.optimizers[index]
+        model.train()
+        value = self.losses[index](model(batch.inputs), batch.targets).mean()
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return value.detach()
+
+    def model(self, index: int) -> nn.Module:
+        return self.models[index]
+
+    def without(self, indices: Collection[int]) -> "Separate":
+        rest = Separate([], [])
+        kept = [i for i in range(len(self.models)) if i not in indices]
+        rest.models = [self.models[i] for i in kept]
+        rest.optimizers = [self.optimizers[i] for i in kept]
+        rest.losses = [self.losses[i] for i in kept]
+        return rest
+
+
+def train(config: RunConfig, split: Split, device: torch.device) -> Iterator[Evaluation]:
+    """Train a model from `config.seed`, yielding at each evaluation that `config.evaluate` asks for.
 
     The same config and split give the same weights on the same machine with the same number of threads. Raises
     RunError, naming epoch and step, if the loss is not finite.
     """
-    side = round(config.patches**0.5)
-    units = to_patches(split.train, side)
-    check_last_batch(config, len(units))
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = build_model(config).to(device)
-    images_model = Patched(model, side, config.image_size)
-    optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config.lr)
-    loss = training_loss(config)
-    order = torch.Generator().manual_seed(config.seed)
-    units, train_images, test_images = units.to(device), split.train.to(device), split.test.to(device)
-    steps = -(-len(units) // config.batch_size)
-    for epoch in range(1, config.epochs + 1):
-        batches = torch.randperm(len(units), generator=order).to(device).split(config.batch_size)
-        losses = run_epoch(model, optimizer, loss, units, batches)
-        check_finite(losses, epoch)
-        scores = image_scores(images_model, test_images)
-        train_l2 = float(image_scores(images_model, train_images).mean()) * split.train[0].numel()
-        check_model(train_l2, scores, epoch)
-        metrics = test_metrics(scores, split)
-        row = {
-            "epoch": epoch,
-            "updates": epoch * steps,
-            "loss": sum(value * len(batch) for value, batch in zip(losses, batches, strict=True)) / len(units),
-            "train_l2": train_l2,
-            "auroc": metrics["auroc"],
-        }
-        metrics |= {key: row[key] for key in ("epoch", "updates", "loss", "train_l2")}
-        yield Epoch(checkpoint.take(config, epoch, model, metrics, split.digest), row, scores)
+    for _, event in train_together([config], [split], device):
+        if isinstance(event, RunError):
+            raise event
+        yield event
 
 
-def run_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    units: Tensor,
-    batches: Sequence[Tensor],
-) -> list[float]:
-    """One update for each of `batches` (indices into `units`); returns the loss of each."""
-    model.train()
-    losses = []
-    for indices in batches:
-        batch = units[indices]
-        value = loss(model(batch), batch).mean()
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        # Read only at the epoch's end: a host round trip at each step would stall a GPU.
-        losses.append(value.detach())
-    return [float(value) for value in losses]
+def train_together(
+    configs: Sequence[RunConfig], splits: Sequence[Split], device: torch.device
+) -> Iterator[tuple[int, Evaluation | RunError]]:
+    """Train a model for each of `configs`, yielding (its number, evaluation) at each of its evaluations.
+
+    Where the configs allow it (:func:`together_key`) they are one network, with the results of separate
+    training up to rounding. A run that diverges yields its RunError and ends; the others go on.
+    """
+    runs = [Run(config, split, device) for config, split in zip(configs, splits, strict=True)]
+    engine = make_engine(configs, device)
+    numbers = list(range(len(runs)))
+    while numbers:
+        active = [runs[number] for number in numbers]
+        ended: set[int] = set()
+        for index in update(engine, active):
+            run = active[index]
+            if not run.due:
+                continue
+            try:
+                yield numbers[index], run.evaluate(engine.model(index))
+            except RunError as error:
+                yield numbers[index], error
+                ended.add(index)
+            if run.finished:
+                ended.add(index)
+        numbers = [number for index, number in enumerate(numbers) if index not in ended]
+        if ended and numbers:
+            engine = engine.without(ended)
 
 
-def check_finite(losses: list[float], epoch: int) -> None:
-    """Raise RunError at the first loss that is not finite."""
-    for step, value in enumerate(losses, 1):
-        if not abs(value) < float("inf"):
-            raise RunError(
-                f"training stopped: loss {value} at epoch {epoch}, step {step}; the checkpoint of epoch {epoch - 1} "
-                "stays (if there is one); try a smaller --lr"
-            )
+def update(engine: Engine, runs: Sequence[Run]) -> Sequence[int]:
+    """One update of all runs together if their batches are whole, or of the ragged ones alone; returns which."""
+    start = time.perf_counter()
+    ragged = [index for index, run in enumerate(runs) if run.ragged]
+    if ragged:
+        # An epoch's last batch; the others wait an update, and meet again in whole batches.
+        for index in ragged:
+            batch = runs[index].take()
+            loss = engine.step_one(index, batch)
+            now = time.perf_counter()
+            runs[index].record(loss, len(batch.inputs), now - start)
+            start = now
+        return ragged
+    batches = [run.take() for run in runs]
+    losses = engine.step(batches)
+    seconds = (time.perf_counter() - start) / len(runs)
+    for run, batch, loss in zip(runs, batches, losses, strict=True):
+        run.record(loss, len(batch.inputs), seconds)
+    return range(len(runs))
 
 
-def check_model(train_l2: float, scores: Tensor, epoch: int) -> None:
-    """Raise RunError if the epoch's last update, which no loss was taken after, left a model that has diverged."""
-    if not (math.isfinite(train_l2) and bool(scores.isfinite().all())):
-        raise RunError(
-            f"training stopped: the model diverged in the last step of epoch {epoch}; the checkpoint of epoch "
-            f"{epoch - 1} stays (if there is one); try a smaller --lr"
-        )
+class Together:
+    """Autoencoders as one :class:`training.stack.Stack`; an image is its own target."""
+
+    def __init__(self, stack: Stack):
+        self.stack = stack
+
+    def step(self, batches: Sequence[Batch]) -> Sequence[Tensor]:
+        return self.stack.step([batch.inputs for batch in batches]).unbind()
+
+    def step_one(self, index: int, batch: Batch) -> Tensor:
+        return self.stack.step_one(index, batch.inputs)
+
+    def model(self, index: int) -> nn.Module:
+        return self.stack.model(index)
+
+    def without(self, indices: Collection[int]) -> "Together":
+        return Together(self.stack.without(indices))
 
 
-def check_last_batch(config: RunConfig, count: int) -> None:
-    """Raise InputError if batch norm would meet a single value a channel: a 1×1 code in a batch of one."""
-    code = config.image_size // round(config.patches**0.5) // 2**config.depth
-    alone = config.batch_size == 1 or count % config.batch_size == 1
-    check(
-        code > 1 or not alone,
-        f"--batch-size {config.batch_size}",
-        f"no batch of a single image where the code is 1×1 (batch norm needs two values), with {count} images",
-        "one; change --batch-size, --depth or --patches",
-    )
+def together_key(config: RunConfig) -> Hashable | None:
+    """Configs with equal keys can be trained together; None: alone."""
+    if config.task != "reconstruct":
+        return None
+    return stack_key(config), config.batch_size, config.image_size, config.patches
 
 
-def image_scores(model: nn.Module, images: Tensor) -> Tensor:
-    """The anomaly score of each of `images`, on the CPU in double precision, the model in evaluation mode."""
-    model.eval()
-    with torch.inference_mode():
-        scores = [anomaly_score(model(batch), batch) for batch in images.split(EVALUATION_BATCH)]
-    return torch.cat(scores).double().cpu()
-
-
-def test_metrics(scores: Tensor, split: Split) -> dict[str, Any]:
-    """AUROC of the test scores with its interval, as plain values."""
-    values = scores.numpy()
-    result = dataclasses.asdict(auroc(values[~split.labels], values[split.labels]))
-    return {"auroc": result.pop("value"), **{f"auroc_{name}": value for name, value in result.items()}}
+def make_engine(configs: Sequence[RunConfig], device: torch.device) -> Engine:
+    """The freshly initialised models of `configs`, each from its own seed."""
+    models = [seeded_model(config).to(device) for config in configs]
+    keys = {together_key(config) for config in configs}
+    if len(keys) == 1 and None not in keys:
+        return Together(Stack(configs, models, device))
+    return Separate(configs, models)

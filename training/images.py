@@ -32,6 +32,8 @@ class RawSplit(NamedTuple):
     labels: np.ndarray
     ids: list[str]
     classes: list[str]
+    digits: tuple[np.ndarray, np.ndarray] | None = None
+    """The digit of each training and of each test image, (N,) and (M,) uint8, where digits are to be predicted."""
 
 
 def cache_folder() -> Path:
@@ -60,10 +62,16 @@ def decode(path: Path, size: int, channels: int) -> np.ndarray:
     filter, which averages over the whole source area of a pixel and so is free of aliasing. An image that is not
     square is squeezed to one, not cropped. 16-bit grey is brought to 8 bits. Raises InputError if it cannot be read.
     """
-    mode = "L" if channels == 1 else "RGB"
+    image = read_image(path, "L" if channels == 1 else "RGB")
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def read_image(path: Path, mode: str) -> Image.Image:
+    """The image at `path`, upright, in Pillow's 8-bit `mode` (L or RGB); InputError if it cannot be read."""
     try:
         with Image.open(path) as opened:
-            image = to_8_bits(ImageOps.exif_transpose(opened)).convert(mode)
+            return to_8_bits(ImageOps.exif_transpose(opened)).convert(mode)
     # Broken files of some formats are reported by Pillow as SyntaxError, ValueError and others beside OSError.
     except (
         OSError,
@@ -76,8 +84,6 @@ def decode(path: Path, size: int, channels: int) -> np.ndarray:
     ) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: expected a readable image, found {reason}; replace or remove it") from None
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def to_8_bits(image: Image.Image) -> Image.Image:

@@ -31,6 +31,11 @@ def l1_map(output: Tensor, target: Tensor) -> Tensor:
     return (target - output).abs()
 
 
+def l4_map(output: Tensor, target: Tensor) -> Tensor:
+    """Fourth power of the error (y - ŷ)⁴ per pixel, in [0, 1]; large residuals weigh more, without LAMP's maximum."""
+    return (target - output).square().square()
+
+
 def ssim_map(output: Tensor, target: Tensor) -> Tensor:
     """Structural dissimilarity (1 - SSIM)/2 per pixel and channel, in [0, 1]; shape (B, C, H, W).
 
@@ -114,7 +119,7 @@ def negated_scaled_map(base: Tensor, lamp: Lamp) -> Tensor:
     return base / torch.where(largest > SMALLEST_MAXIMUM, largest, 1) * (lamp.eps - 1)
 
 
-BASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l2": l2_map, "l1": l1_map, "ssim": ssim_map}
+BASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l2": l2_map, "l1": l1_map, "ssim": ssim_map, "l4": l4_map}
 
 #: name of a training loss -> (its base, whether it is amplified)
 LOSSES: dict[str, tuple[str, bool]] = {
@@ -189,6 +194,34 @@ def batch_losses(name: str, lamp: Lamp, batch_size: int) -> PerSample:
     return losses
 
 
+#: the fields of a config that its training loss depends on
+LOSS_FIELDS = ("loss", "lamp_scale", "lamp_detach", "lamp_eps", "loss_factor", "reduction")
+
+
+def loss_weight(config: RunConfig, batch: int, pixels: int) -> float:
+    """What `config.loss_factor` and `config.reduction` multiply the mean over a batch of per-image sums by.
+
+    `batch` images of `pixels` values each: 1 for "mean", `batch` for "sum", 1/`pixels` for "pixel-mean".
+    """
+    return config.loss_factor * {"mean": 1.0, "sum": float(batch), "pixel-mean": 1 / pixels}[config.reduction]
+
+
 def training_loss(config: RunConfig) -> PerSample:
     """The per-sample loss that `config` trains with; its mean over the batch is what is descended."""
-    return per_sample_loss(config.loss, lamp_of(config))
+    loss = per_sample_loss(config.loss, lamp_of(config))
+    if config.loss_factor == 1 and config.reduction == "mean":
+        return loss
+    return lambda output, target: loss(output, target) * loss_weight(config, len(target), target[0].numel())
+
+
+def training_batch_losses(config: RunConfig, batch_size: int) -> PerSample:
+    """What `config` descends, for consecutive batches of one or several models: `(output, target) -> (batches,)`."""
+    losses = batch_losses(config.loss, lamp_of(config), batch_size)
+
+    def weighted(output: Tensor, target: Tensor) -> Tensor:
+        full, rest = divmod(len(target), batch_size)
+        sizes = [batch_size] * full + [rest] * (rest > 0)
+        weights = [loss_weight(config, size, target[0].numel()) for size in sizes]
+        return losses(output, target) * output.new_tensor(weights)
+
+    return losses if config.loss_factor == 1 and config.reduction == "mean" else weighted

@@ -49,7 +49,7 @@ def mnist(config: RunConfig, folder: Path | None) -> RawSplit:
     Found under `folder` if one is given, or else downloaded. Raises InputError for files that are missing or broken.
     """
     train, test = read_mnist(folder)
-    return one_normal_digit(train, test, config)
+    return as_task(train, test, config)
 
 
 def mnist_mini(config: RunConfig, folder: Path | None) -> RawSplit:
@@ -57,7 +57,24 @@ def mnist_mini(config: RunConfig, folder: Path | None) -> RawSplit:
     asset = importlib.resources.files("training") / "assets" / "mnist-mini.npz"
     with asset.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         train, test = (Digits(*(arrays[f"{part}_{name}"] for name in Digits._fields)) for part in ("train", "test"))
-    return one_normal_digit(train, test, config)
+    return as_task(train, test, config)
+
+
+def as_task(train: Digits, test: Digits, config: RunConfig) -> RawSplit:
+    """The digits as `config.task` takes them."""
+    return all_digits(train, test, config) if config.task == "classify" else one_normal_digit(train, test, config)
+
+
+def all_digits(train: Digits, test: Digits, config: RunConfig) -> RawSplit:
+    """All training and test images with their digits, padded to `config.image_size`; none is anomalous."""
+    return RawSplit(
+        train=pad(train.images, config.image_size),
+        test=pad(test.images, config.image_size),
+        labels=np.zeros(len(test.labels), bool),
+        ids=[str(i) for i in test.position],
+        classes=[str(label) for label in test.labels],
+        digits=(train.labels, test.labels),
+    )
 
 
 def one_normal_digit(train: Digits, test: Digits, config: RunConfig) -> RawSplit:

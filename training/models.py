@@ -4,9 +4,10 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
-from training.config import RunConfig, channels_at
+from training.config import DIGITS, RunConfig, channels_at
 
 SLOPE = 0.2  # of the leaky ReLU
 
@@ -57,11 +58,38 @@ class Autoencoder(nn.Sequential):
         )
 
 
-MODELS: dict[str, Callable[[RunConfig], nn.Module]] = {
+class Classifier(nn.Sequential):
+    """The autoencoder's encoder and a linear head with softmax: maps (B, channels, size, size) to (B, classes).
+
+    The reading of the paper's Fig. 3 (an encoder "trained to predict the class labels") that also fits Li et al.'s
+    tool, whose squared error is taken between softmax output and one-hot label.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, size: int, width: int, depth: int, classes: int):
+        encoder = autoencoder.get_submodule("encoder")
+        features = channels_at(width, depth)[-1] * (size // 2**depth) ** 2
+        head = nn.Sequential(nn.Flatten(), nn.Linear(features, classes), nn.Softmax(dim=1))
+        super().__init__(OrderedDict(encoder=encoder, head=head))
+
+
+MODELS: dict[str, Callable[[RunConfig], Autoencoder]] = {
     "autoencoder": lambda config: Autoencoder(config.channels, config.width, config.depth, config.kernel),
 }
 
 
+def as_classifier(autoencoder: Autoencoder, config: RunConfig) -> Classifier:
+    """The autoencoder's own encoder below a fresh head."""
+    return Classifier(autoencoder, config.image_size, config.width, config.depth, DIGITS)
+
+
 def build_model(config: RunConfig) -> nn.Module:
     """A freshly initialised model from the global random state; seed it before."""
-    return MODELS[config.model](config)
+    model = MODELS[config.model](config)
+    return model if config.task == "reconstruct" else as_classifier(model, config)
+
+
+def seeded_model(config: RunConfig) -> nn.Module:
+    """The model as `config.seed` initialises it; the global random state stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return build_model(config)

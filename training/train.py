@@ -1,23 +1,17 @@
 """`python -m training.train`: train one autoencoder on normal images; checkpoint, scores and history in a folder."""
 
-import csv
-import dataclasses
-import io
-import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.command import InputError, command, parse, write_whole
+from training.command import InputError, command, parse
 from training.config import RunConfig, resolve
 
 if TYPE_CHECKING:
     import torch
 
     from training.data import Split
-    from training.fit import Epoch
 
 DESCRIPTION = """Train one autoencoder on normal images and score the whole test split.
 
@@ -87,45 +81,20 @@ def train_to_folder(config: RunConfig, split: "Split", device: "torch.device", f
     from tqdm import tqdm
 
     from training.fit import train
+    from training.results import make_folder, write_results
 
     make_folder(folder)
-    name = f"{config.loss}, {config.category if config.dataset == 'mvtec' else config.normal}"
-    epochs = tqdm(
-        train(config, split, device), desc=f"training ({name})", total=config.epochs, unit="epoch", disable=None
-    )
+    what = {"mvtec": config.category, "folder": "images"}.get(config.dataset, config.normal)
+    name = f"{config.loss}, {'all digits' if config.task == 'classify' else what}"
+    bar = tqdm(desc=f"training ({name})", total=config.epochs, unit="epoch", disable=None)
     history: list[dict[str, Any]] = []
-    for epoch in epochs:
-        history.append(epoch.row)
-        epochs.set_postfix(loss=f"{epoch.row['loss']:.4g}", auroc=f"{epoch.row['auroc']:.4f}")
-        write_results(folder, epoch, history, split)
-
-
-def make_folder(folder: Path) -> None:
-    """Make `folder` and see that it can be written, before hours are spent; InputError if not."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"--out: expected a folder that can be written, found {folder}: {error.strerror}") from None
-
-
-def write_results(folder: Path, epoch: "Epoch", history: list[dict[str, Any]], split: "Split") -> None:
-    """Write checkpoint.pt, metrics.json, scores.csv and history.csv, each whole or not at all."""
-    from training.checkpoint import save_checkpoint
-
-    rows = zip(split.ids, split.labels.astype(int), epoch.scores.tolist(), strict=True)
-    write_whole(folder / "scores.csv", csv_text([("id", "label", "score"), *rows]))
-    write_whole(folder / "history.csv", csv_text([tuple(history[0]), *(tuple(row.values()) for row in history)]))
-    about = {"config": dataclasses.asdict(epoch.checkpoint.config), "digest": epoch.checkpoint.digest}
-    write_whole(folder / "metrics.json", json.dumps({**epoch.checkpoint.metrics, **about}, indent=1) + "\n")
-    save_checkpoint(epoch.checkpoint, folder / "checkpoint.pt")
-
-
-def csv_text(rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    for evaluation in train(config, split, device):
+        row = evaluation.row
+        history.append(row)
+        bar.update(row["epoch"] - bar.n)
+        bar.set_postfix({name: f"{row[name]:.4g}" for name in ("loss", "auroc", "accuracy") if name in row})
+        write_results(folder, evaluation, history, split)
+    bar.close()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,183 @@
+"""`python -m training.sweep`: train all runs of a sweep's file over MPI ranks; one table of results."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from training.command import InputError, command, launched_rank, parse
+from training.plan import PlannedRun, read_plan, stacks
+from training.record import Records, State
+
+if TYPE_CHECKING:
+    import torch
+
+DESCRIPTION = """Train every run that a sweep's file lists: a row in OUT/results.csv and a folder each.
+
+Example: mpirun -n 2 python -m training.sweep sweeps/demo.toml --out runs/demo
+
+Runs of one shape that differ in digit, loss or seed are trained together, with the results of separate training up to
+rounding. Stopped or killed, the same command goes on and repeats no finished run. A run that fails is a row with its
+error. --dry-run lists what is to be done."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    plan: Annotated[Path, tyro.conf.Positional]
+    """The sweep's TOML file; training/plan.py describes it."""
+    out: Path
+    """Folder of the results; made if absent."""
+    data_dir: str | None = None
+    """Folder that holds mnist/ or mvtec/; the same as LANDSCAPE_DATA. Never written to."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N; with auto the ranks of a node take its GPUs in turn."""
+    threads: int = 0
+    """CPU threads a rank; 0: cores over ranks."""
+    stack: int = 20
+    """At most so many runs are trained together."""
+    retry: bool = False
+    """Train failed runs again."""
+    dry_run: bool = False
+    """List the runs and what has become of them, and train nothing."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(Arguments, argv, "training.sweep", DESCRIPTION)
+    if arguments.stack < 1:
+        raise InputError(f"--stack: expected at least 1, found {arguments.stack}")
+    runs = read_plan(arguments.plan)
+    records = Records(arguments.out, runs)
+    if arguments.dry_run:
+        if launched_rank() == 0:
+            show(runs, records)
+        return
+    sweep(arguments, runs, records)
+    if launched_rank() == 0:
+        print(records.results)
+
+
+def show(runs: Sequence[PlannedRun], records: Records) -> None:
+    """Print a line a run, and the counts."""
+    from training.cost import estimated_seconds, readable
+
+    left = 0.0
+    for run in runs:
+        seconds = estimated_seconds(run.config)
+        state = records.state(run)
+        left += seconds if state is State.LEFT else 0
+        print(f"{state.value:6}  {readable(seconds):>8}  {run.name}")
+    counts = ", ".join(f"{records.count(state)} {state.value}" for state in State)
+    print(f"{len(runs)} runs: {counts}; about {readable(left)} on two CPU cores for what is left")
+
+
+def sweep(arguments: Arguments, runs: Sequence[PlannedRun], records: Records) -> None:
+    """Train what is left of `runs`; collective over the launched ranks."""
+    from training.device import choose_device, use_threads
+    from training.farm import farm, local_ranks, rank_of, together, world
+    from training.fit import together_key
+    from training.progress import Progress
+    from training.results import make_folder
+
+    comm = world()
+    rank, root = rank_of(comm), rank_of(comm) == 0
+    local, ranks, cores = local_ranks(comm)
+
+    def prepare() -> "torch.device":
+        use_threads(arguments.threads, ranks, cores)
+        if root:
+            make_folder(arguments.out)
+            records.load(arguments.retry)
+        return choose_device(arguments.device, local, ranks)
+
+    device = together(comm, prepare)
+    left = [run for run in runs if records.state(run) is State.LEFT] if root else []
+    left = left if comm is None else comm.bcast(left)
+    # As many stacks as ranks at least, or some would have nothing to do.
+    largest = min(arguments.stack, max(1, -(-len(left) // (comm.size if comm else 1))))
+    tasks = stacks(left, [together_key(run.config) for run in left], largest)
+    progress = Progress(records, left, enabled=root)
+    worker = Worker(arguments, device, rank, progress)
+
+    def store(results: list[tuple[Any, Any]]) -> None:
+        records.update([run for task, _ in results for run in task])
+        progress.update()
+
+    farm(tasks, worker.train, store, comm)
+    if root:
+        records.write()
+        progress.close()
+
+
+class Worker:
+    """What a rank does with a stack of runs: load their data, train them together, write their files."""
+
+    def __init__(self, arguments: Arguments, device: "torch.device", rank: int, progress: Any):
+        from training.data import Splits
+
+        self.arguments = arguments
+        self.device = device
+        self.progress = progress
+        self.splits = Splits(arguments.data_dir, device)
+        self.running = arguments.out / f".running-{rank}"
+
+    def train(self, task: list[PlannedRun]) -> None:
+        """Train `task`; whatever fails is recorded as the failure of its run, but for a disk that cannot be written."""
+        self.running.write_text("\n".join(run.name for run in task))
+        self.progress.update()
+        ready = [run for run in task if self._loads(run)]
+        try:
+            if ready:
+                self._train_together(ready)
+        finally:
+            self.running.unlink(missing_ok=True)
+
+    def _loads(self, run: PlannedRun) -> bool:
+        """Whether the data of `run` can be used and its batches be trained with."""
+        from training.record import write_failure
+        from training.run import check_last_batch
+
+        try:
+            split = self.splits(run.config)
+            check_last_batch(run.config, len(split.train) * run.config.patches)
+        except InputError as error:
+            write_failure(self.arguments.out, run, str(error))
+            return False
+        return True
+
+    def _train_together(self, runs: list[PlannedRun]) -> None:
+        from training.command import RunError, is_out_of_memory, one_line
+        from training.fit import train_together
+        from training.record import write_failure
+        from training.results import make_folder, write_results
+
+        configs = [run.config for run in runs]
+        splits = [self.splits(config) for config in configs]
+        histories: list[list[dict[str, Any]]] = [[] for _ in runs]
+        open_runs = dict(enumerate(runs))
+        try:
+            for number, event in train_together(configs, splits, self.device):
+                if isinstance(event, RunError):
+                    write_failure(self.arguments.out, open_runs.pop(number), str(event))
+                    continue
+                histories[number].append(event.row)
+                if event.row["epoch"] == configs[number].epochs:
+                    run = open_runs.pop(number)
+                    make_folder(self.arguments.out / run.name)
+                    write_results(self.arguments.out / run.name, event, histories[number], splits[number])
+                self.progress.update()
+        except (InputError, OSError):
+            raise
+        except Exception as error:
+            # A bug or too little memory: the others of the sweep may well be trained.
+            if not is_out_of_memory(error):
+                import traceback
+
+                traceback.print_exc()
+            for run in open_runs.values():
+                write_failure(self.arguments.out, run, one_line(error))
+
+
+if __name__ == "__main__":
+    raise SystemExit(command(main)())
