@@ -100,12 +100,8 @@ def mean_over(values: Floats, axis: int) -> Floats:
 
 def make_cells(runs: Sequence[Run], histories: Histories | None, rule: Rule, source: Path) -> Cells:
     """Choose each run's evaluation. InputError without a history where the rule needs one, or with ambiguous runs."""
-    check_rule(rule, histories)
+    rule = complete_rule(runs, histories, rule)
     keyed = by_key(runs, source)
-    done = [run for run in runs if run.done]
-    if rule.matching == "updates" and not rule.target > 0 and histories is not None:
-        most = common_updates(histories[run.name] for run in done if run.name in histories)
-        rule = dataclasses.replace(rule, target=most)
     chosen: dict[Key, Evaluation] = {}
     why: dict[Key, str] = {}
     for key, run in keyed.items():
@@ -117,6 +113,15 @@ def make_cells(runs: Sequence[Run], histories: Histories | None, rule: Rule, sou
     groups = sorted({run.group for run in runs}, key=lambda group: (-group.batch_size, group.base, group.optimizer))
     tasks = task_order(run.task for run in runs)
     return Cells(rule, keyed, chosen, why, groups, tasks, check_one_reading(runs, source))
+
+
+def complete_rule(runs: Sequence[Run], histories: Histories | None, rule: Rule) -> Rule:
+    """The rule with the most updates that all done runs have in place of 0; InputError if it lacks something."""
+    check_rule(rule, histories)
+    if rule.matching == "updates" and not rule.target > 0 and histories is not None:
+        most = common_updates(histories[run.name] for run in runs if run.done and run.name in histories)
+        return dataclasses.replace(rule, target=most)
+    return rule
 
 
 def check_rule(rule: Rule, histories: Histories | None) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -51,6 +51,10 @@ class Arguments:
     """Start of the names of both files."""
     where: tuple[str, ...] = ()
     """Only runs with these settings, each name=value; LAMP's options choose among LAMP runs."""
+    tune: tuple[str, ...] = ()
+    """Settings, such as lr or patches, of which each task, loss and group takes the best."""
+    tune_by: Literal["oracle", "validation"] = "oracle"
+    """What is best: test AUROC, or the L2 of held-out normal images, both of the last evaluation."""
     resamples: int = 1000
     """Bootstrap resamples."""
     seed: int = 0
@@ -79,6 +83,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = [arguments.out.with_name(f"{arguments.out.name}_{what}.csv") for what in ("pairs", "averages")]
     source = arguments.folder / "results.csv"
     runs = chosen(read_runs(source), arguments.where)
+    if arguments.tune:
+        from analysis.tuning import tune
+
+        runs = tune(runs, arguments.tune, arguments.tune_by, lambda run: run.trouble or run.last)
     reading = check_one_reading(runs, source)
     pairs = pairs_of(runs, source)
     scores = read_all_scores(arguments.folder, pairs)

@@ -83,5 +83,5 @@ def check_averages(averages: Averages, cells: Cells, path: Path) -> None:
         if not abs(stored.mean - gains.mean()) < 1e-6:
             raise InputError(
                 f"{path}: expected a mean gain of {gains.mean():.6f} at batch size {group.batch_size}, "
-                f"found {stored.mean:.6f}; re-make it with python -m analysis.pairs and the same --where"
+                f"found {stored.mean:.6f}; re-make it with python -m analysis.pairs and the same --where and --tune"
             )

@@ -51,6 +51,10 @@ class Sweep:
     """With --matching updates: how many; 0: the most that all runs have."""
     threshold: float | None = None
     """The common training L2 of --matching fit, and whose first crossing `claims` compares."""
+    tune: tuple[str, ...] = ()
+    """Settings, such as lr or patches, of which each task, loss and column takes the best."""
+    tune_by: Literal["oracle", "validation"] = "oracle"
+    """What is best: test AUROC, or the L2 of held-out normal images."""
     where: tuple[str, ...] = ()
     """Only runs with these settings, each name=value; LAMP's options choose among LAMP runs."""
     format: FormatName = "markdown"
@@ -112,7 +116,6 @@ def text_of(arguments: "Runs | Table1 | Table2 | Claims") -> str:
 
 def paper_table(arguments: "Table1 | Table2") -> Table:
     """Table 1 or 2 of a sweep. Paired tests and averages are of the last evaluation, so they serve that rule alone."""
-    from analysis.cells import make_cells
     from analysis.table1 import table1, task_table
     from analysis.table2 import table2
 
@@ -123,27 +126,43 @@ def paper_table(arguments: "Table1 | Table2") -> Table:
         runs = [run for run in runs if run.group.base == arguments.base]
         if not runs:
             raise InputError(f"--base: expected a base loss of {arguments.results}, found {arguments.base}")
-    cells = make_cells(runs, histories_of(arguments), rule_of(arguments), arguments.results)
+    cells, notes = tuned_cells(arguments, runs, histories_of(arguments))
     check_columns(cells, arguments)
     if arguments.by_task:
-        return task_table(cells)
+        return with_notes(task_table(cells), notes)
     pairs, averages = (
         stored(arguments, cells) if (arguments.protocol, arguments.matching) == ("last", "epochs") else (None, None)
     )
     make = table1 if isinstance(arguments, Table1) else table2
-    return make(cells, averages, pairs, arguments.tolerance)
+    return with_notes(make(cells, averages, pairs, arguments.tolerance), notes)
 
 
 def claim_tables(arguments: Claims) -> list[Table]:
-    from analysis.cells import make_cells
     from analysis.claims import claims
 
     histories = histories_of(arguments)
     if histories is None:
         raise InputError("--history: expected a sweep's history.csv, found none; name it")
-    rule = rule_of(arguments)
-    cells = make_cells(chosen_runs(arguments), histories, rule, arguments.results)
-    return claims(cells, histories, math.nan if arguments.threshold is None else arguments.threshold)
+    cells, notes = tuned_cells(arguments, chosen_runs(arguments), histories)
+    threshold = math.nan if arguments.threshold is None else arguments.threshold
+    return [with_notes(table, notes) for table in claims(cells, histories, threshold)]
+
+
+def tuned_cells(arguments: Sweep, runs: "Sequence[Run]", histories: "Histories | None") -> "tuple[Cells, list[str]]":
+    """The cells of the runs, those of the best settings if there is something to tune, and a note that says so."""
+    from analysis.cells import choose, complete_rule, make_cells
+    from analysis.tuning import tune, tuning_note
+
+    rule = complete_rule(runs, histories, rule_of(arguments))
+    if not arguments.tune:
+        return make_cells(runs, histories, rule, arguments.results), []
+    kept = tune(runs, arguments.tune, arguments.tune_by, lambda run: choose(run, histories, rule))
+    note = tuning_note(runs, arguments.tune, arguments.tune_by)
+    return make_cells(kept, histories, rule, arguments.results), [note]
+
+
+def with_notes(table: Table, notes: list[str]) -> Table:
+    return Table(table.title, table.rows, [*notes, *table.notes])
 
 
 def rule_of(arguments: Sweep) -> "Rule":

@@ -35,6 +35,7 @@ from analysis.paper import (
 )
 from analysis.results import Evaluation, Run, chosen, read_history, read_runs
 from analysis.statistics import wins_ties_losses
+from analysis.tuning import tune
 from training.command import InputError
 from training.score import auroc
 
@@ -320,11 +321,32 @@ def test_claims_count_what_is_censored(sweep: Path) -> None:
     assert len(claims(cells, histories)[0].rows[0]) == 6
 
 
-def test_the_own_loss_is_not_the_loss_of_the_settings(tmp_path: Path) -> None:
-    """results.csv has a column `loss` twice: a setting before `status`, a number after it."""
-    path = write_sweep(tmp_path, product(loss=["l2", "l2-lamp"])) / "results.csv"
-    assert path.read_text().splitlines()[0].split(",").count("loss") == 2
-    assert [run.settings["loss"] for run in read_runs(path)] == ["l2", "l2-lamp"]
+def test_settings_are_tuned_by_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = product(normal=[3, 4], loss=["l2", "l2-lamp"], lr=[0.001, 0.01], seed=[0, 1])
+    failed = {("3", "l2", 0.001, 1)}
+    folder = write_sweep(tmp_path, cells, failed=lambda s: (str(s["normal"]), s["loss"], s["lr"], s["seed"]) in failed)
+    runs = read_runs(folder / "results.csv")
+    kept = tune(runs, ["lr"], "oracle", lambda run: run.trouble or run.last)
+    assert len(kept) == 8
+    assert {run.settings["lr"] for run in kept if run.task == "3" and not run.lamp} == {"0.01"}  # the complete one
+    for task, lamp in (("4", False), ("3", True), ("4", True)):
+        of_cell = [run for run in runs if (run.task, run.lamp) == (task, lamp)]
+        means = {lr: np.mean([r.last.auroc for r in of_cell if r.settings["lr"] == lr]) for lr in ("0.001", "0.01")}
+        best = {run.settings["lr"] for run in kept if (run.task, run.lamp) == (task, lamp)}
+        assert best == {max(means, key=lambda lr: means[lr])}
+    with pytest.raises(InputError, match=r"two that differ in lr; choose with --where lr=…"):
+        tables.main(["table1", str(folder / "results.csv")])
+    pairs.main([str(folder), "--tune", "lr", "--out", str(folder / "results"), "--resamples", "100"])
+    text = shown(capsys, "table1", folder / "results.csv", "--tune", "lr")
+    assert "Tuned for each task, loss and column: lr (0.001, 0.01), by best test AUROC" in text
+    assert "gain: 95% interval" in text
+    by_validation = ["--tune", "lr", "--tune-by", "validation"]
+    with pytest.raises(InputError, match="and the same --where and --tune"):
+        tables.main(["table1", str(folder / "results.csv"), *by_validation])
+    pairs.main([str(folder), *by_validation, "--out", str(folder / "results"), "--resamples", "100"])
+    assert "by least held-out L2" in shown(capsys, "table1", folder / "results.csv", *by_validation)
+    with pytest.raises(InputError, match="--tune size: expected a setting of the runs"):
+        tables.main(["table1", str(folder / "results.csv"), "--tune", "size"])
 
 
 def test_what_a_task_is_called() -> None:
