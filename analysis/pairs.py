@@ -49,10 +49,10 @@ class Arguments:
     """A sweep's folder: results.csv, and scores.csv of each run."""
     out: Path
     """Start of the names of both files."""
-    where: tuple[str, ...] = ()
-    """Only runs with these settings, each name=value; LAMP's options choose among LAMP runs."""
-    tune: tuple[str, ...] = ()
-    """Settings, such as lr or patches, of which each task, loss and group takes the best."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Only runs with this setting, name=value, may be repeated; LAMP's options choose among LAMP runs."""
+    tune: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting, such as lr or patches, of which each task, loss and group takes the best; may be repeated."""
     tune_by: Literal["oracle", "validation"] = "oracle"
     """What is best: test AUROC, or the L2 of held-out normal images, both of the last evaluation."""
     resamples: int = 1000

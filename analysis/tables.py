@@ -51,12 +51,12 @@ class Sweep:
     """With --matching updates: how many; 0: the most that all runs have."""
     threshold: float | None = None
     """The common training L2 of --matching fit, and whose first crossing `claims` compares."""
-    tune: tuple[str, ...] = ()
-    """Settings, such as lr or patches, of which each task, loss and column takes the best."""
+    tune: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting, such as lr or patches, of which each task, loss and column takes the best; may be repeated."""
     tune_by: Literal["oracle", "validation"] = "oracle"
     """What is best: test AUROC, or the L2 of held-out normal images."""
-    where: tuple[str, ...] = ()
-    """Only runs with these settings, each name=value; LAMP's options choose among LAMP runs."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Only runs with this setting, name=value, may be repeated; LAMP's options choose among LAMP runs."""
     format: FormatName = "markdown"
     """How the table is written."""
     out: Path | None = None

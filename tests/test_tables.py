@@ -227,11 +227,13 @@ def test_files_of_other_runs_are_refused(sweep: Path, tmp_path: Path) -> None:
             tables.main(["table1", str(sweep / "results.csv"), f"--{name}", str(path)])
 
 
-def test_several_readings_of_lamp_must_be_chosen_from(tmp_path: Path) -> None:
+def test_several_readings_of_lamp_must_be_chosen_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells = product(loss=["l2"]) + product(loss=["l2-lamp"], lamp_scale=["batch", "sample"])
     path = write_sweep(tmp_path, cells) / "results.csv"
     with pytest.raises(InputError, match=r"differ in lamp_scale; choose with --where lamp_scale=…"):
         tables.main(["table1", str(path)])
+    tables.main(["table1", "--where", "lamp_scale=sample", "--where", "seed=0", str(path)])
+    assert "LAMP: maximum over sample, attached" in capsys.readouterr().out
     kept = chosen(read_runs(path), ["lamp_scale=sample"])
     assert [(run.lamp, run.settings["lamp_scale"]) for run in kept] == [(False, "batch"), (True, "sample")]
 
