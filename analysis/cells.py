@@ -22,11 +22,12 @@ from analysis.results import (
     differing,
     task_order,
 )
-from analysis.statistics import TestResult, WinsTiesLosses, signed_rank, wins_ties_losses
+from analysis.statistics import Outcome, WinsTiesLosses, signed_rank, wins_ties_losses
 from training.command import InputError
 
 Floats = NDArray[np.float64]
 Histories = Mapping[str, Sequence[Evaluation]]
+CENSORED = "censored: threshold not reached"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Cells:
     def wins(self, group: Group, tolerance: float) -> WinsTiesLosses:
         return wins_ties_losses(self.gains(group), tolerance)
 
-    def wilcoxon(self, group: Group) -> TestResult:
+    def wilcoxon(self, group: Group) -> Outcome:
         return signed_rank(self.gains(group))
 
     def missing(self, group: Group) -> tuple[int, int]:
@@ -84,6 +85,10 @@ class Cells:
             (group, task, seed, lamp) for task in self.tasks for seed in self.seeds(group) for lamp in (False, True)
         ]
         return sum(key not in self.chosen for key in expected), len(expected)
+
+    def censored(self, group: Group, lamp: bool) -> int:
+        """How many of the group's runs with that loss never reached the threshold of a matched fit."""
+        return sum(key[0] == group and key[3] == lamp and reason == CENSORED for key, reason in self.why.items())
 
 
 def mean_over(values: Floats, axis: int) -> Floats:
@@ -95,12 +100,8 @@ def mean_over(values: Floats, axis: int) -> Floats:
 
 def make_cells(runs: Sequence[Run], histories: Histories | None, rule: Rule, source: Path) -> Cells:
     """Choose each run's evaluation. InputError without a history where the rule needs one, or with ambiguous runs."""
-    check_rule(rule, histories)
+    rule = complete_rule(runs, histories, rule)
     keyed = by_key(runs, source)
-    done = [run for run in runs if run.done]
-    if rule.matching == "updates" and not rule.target > 0 and histories is not None:
-        most = common_updates(histories[run.name] for run in done if run.name in histories)
-        rule = dataclasses.replace(rule, target=most)
     chosen: dict[Key, Evaluation] = {}
     why: dict[Key, str] = {}
     for key, run in keyed.items():
@@ -112,6 +113,15 @@ def make_cells(runs: Sequence[Run], histories: Histories | None, rule: Rule, sou
     groups = sorted({run.group for run in runs}, key=lambda group: (-group.batch_size, group.base, group.optimizer))
     tasks = task_order(run.task for run in runs)
     return Cells(rule, keyed, chosen, why, groups, tasks, check_one_reading(runs, source))
+
+
+def complete_rule(runs: Sequence[Run], histories: Histories | None, rule: Rule) -> Rule:
+    """The rule with the most updates that all done runs have in place of 0; InputError if it lacks something."""
+    check_rule(rule, histories)
+    if rule.matching == "updates" and not rule.target > 0 and histories is not None:
+        most = common_updates(histories[run.name] for run in runs if run.done and run.name in histories)
+        return dataclasses.replace(rule, target=most)
+    return rule
 
 
 def check_rule(rule: Rule, histories: Histories | None) -> None:
@@ -127,14 +137,14 @@ def check_rule(rule: Rule, histories: Histories | None) -> None:
 
 def choose(run: Run, histories: Histories | None, rule: Rule) -> Evaluation | str:
     """The evaluation of a run that the rule chooses, or in words why there is none."""
-    if not run.done:
-        return "failed"
+    if run.trouble:
+        return run.trouble
     if histories is None or (rule.protocol == "last" and rule.matching == "epochs"):
         return run.last
     if run.name not in histories:
         return "without a history"
     if rule.matching == "fit" and first_crossing(histories[run.name], rule.target).censored:
-        return "censored: threshold not reached"
+        return CENSORED
     left = MATCHINGS[rule.matching](histories[run.name], rule.target)
     if not left:
         return "without an evaluation that early"

@@ -11,11 +11,13 @@ from analysis.cells import Cells, Histories, describe, mean_over
 from analysis.formats import Rows, Table
 from analysis.matching import first_crossing, log_ratio_of_curves
 from analysis.results import Evaluation, Group
-from analysis.statistics import mean_sd, page_trend, sign_test, signed_rank, wins_ties_losses
-from analysis.table1 import ABSENT, number_text, p_text
+from analysis.statistics import mean_interval, mean_sd, page_trend, sign_test, signed_rank, slopes, wins_ties_losses
+from analysis.table1 import ABSENT, number_text, outcome_text, p_text
 
 Floats = NDArray[np.float64]
 CONSTANT = 0.05  # share of the inputs' variance below which reconstructions count as constant
+
+INTERVAL_NOTE = "95%: Student's interval over tasks; it and the tests take tasks as independent."
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def claims(cells: Cells, histories: Histories, threshold: float = math.nan) -> l
 
 def convergence(cells: Cells, histories: Histories, threshold: float) -> Table:
     """Whether LAMP lowers the common L2 in fewer updates: whole curves, and first crossings with censoring."""
-    header = ["batch size", "base", "optimizer", "mean ln ratio of L2", "tasks faster/tied/slower", "Wilcoxon p"]
+    header = ["batch size", "base", "optimizer", "mean ln ratio of L2 (95%)", "tasks faster/tied/slower", "Wilcoxon p"]
     crossing = threshold > 0
     if crossing:
         header += [
@@ -51,10 +53,11 @@ def convergence(cells: Cells, histories: Histories, threshold: float) -> Table:
     for group in cells.groups:
         ratios = curve_ratios(cells, histories, group)
         counts, result = wins_ties_losses(-ratios, 0), signed_rank(ratios)
-        row = [*place(group), number_text(mean_sd(ratios)[0], "{:+.3f}"), str(counts), tested(result.p, result.n)]
+        row = [*place(group), with_interval(ratios, "{:+.3f}"), str(counts), outcome_text(result)]
         rows.append([*row, *(crossing_texts(cells, histories, group, threshold) if crossing else [])])
     notes = [
         *describe(cells),
+        INTERVAL_NOTE,
         "ln ratio: of the common training L2 (evaluation mode, over the training images), LAMP to base, averaged "
         "over the updates at which both were evaluated, over seeds, then over tasks; below 0 LAMP has converged "
         "further.",
@@ -69,12 +72,15 @@ def convergence(cells: Cells, histories: Histories, threshold: float) -> Table:
     return Table("Claim 1: LAMP converges faster", rows, notes)
 
 
+def with_interval(values: Floats, pattern: str) -> str:
+    """The mean over tasks with Student's 95% interval."""
+    found = mean_interval([float(value) for value in values if not math.isnan(value)])
+    mean = number_text(found.mean, pattern)
+    return mean if math.isnan(found.low) else f"{mean} ({pattern.format(found.low)} to {pattern.format(found.high)})"
+
+
 def place(group: Group) -> list[str]:
     return [str(group.batch_size), group.base, group.optimizer]
-
-
-def tested(p: float, n: int) -> str:
-    return f"{p_text(p)} (n = {n})"
 
 
 def curve_ratios(cells: Cells, histories: Histories, group: Group) -> Floats:
@@ -136,7 +142,7 @@ def crossing_texts(cells: Cells, histories: Histories, group: Group, threshold: 
     counts, result = wins_ties_losses(found.signs, 0), sign_test(found.signs)
     return [
         *(str(found.pairs), str(found.censored_base), str(found.censored_lamp), median),
-        *(f"{counts.wins}/{counts.losses}", tested(result.p, result.n)),
+        *(f"{counts.wins}/{counts.losses}", outcome_text(result)),
     ]
 
 
@@ -151,6 +157,7 @@ def trend(cells: Cells) -> Table:
         "p (one-sided)",
         "p of the opposite",
         "tasks",
+        "gain a doubling (95%)",
     ]
     rows: Rows = [header]
     for base, optimizer in dict.fromkeys((group.base, group.optimizer) for group in cells.groups):
@@ -160,31 +167,37 @@ def trend(cells: Cells) -> Table:
         means = " ".join(number_text(mean_sd(column)[0], "{:+.4f}") for column in gains.T)
         sizes = " ".join(str(group.batch_size) for group in groups)
         numbers = [number_text(result.statistic, "{:.1f}"), p_text(result.p), p_text(opposite.p)]
-        rows.append([base, optimizer, sizes, means, *numbers, f"{result.n} of {len(cells.tasks)}"])
+        slope = with_interval(slopes(gains, np.log2([group.batch_size for group in groups])), "{:+.4f}")
+        rows.append([base, optimizer, sizes, means, *numbers, f"{result.n} of {len(cells.tasks)}", slope])
     notes = [
         *describe(cells),
+        INTERVAL_NOTE,
         "Page's L test (1963) over tasks, of gains (mean over seeds) ranked within each task from the smallest batch "
-        "to the largest; tasks without a pair at some batch size are left out. It takes tasks as independent. With "
-        "fewer than two tasks or three batch sizes there is no test.",
+        "to the largest; tasks without a pair at some batch size are left out. "
+        "With fewer than two tasks or three batch sizes there is no test. Gain a doubling: the least-squares slope of "
+        "a task's gains over the binary logarithm of the batch size.",
     ]
     return Table("Claim 2: the gain is larger at larger batch", rows, notes)
 
 
 def variance(cells: Cells) -> Table:
     """Whether base models reconstruct constants: variance over images, relative to the inputs', of both losses."""
-    header = ["batch size", "base", "optimizer", "base", "LAMP", "constant: base", "constant: LAMP"]
-    rows: Rows = [[*header, "tasks more/tied/less", "Wilcoxon p"]]
+    header = ["batch size", "base", "optimizer", "variance: base", "variance: LAMP", "LAMP - base (95%)"]
+    header += ["constant: base", "constant: LAMP", "tasks more/tied/less", "Wilcoxon p"]
+    rows: Rows = [header]
     for group in cells.groups:
         base, lamp = (cells.matrix(group, which, "recon_variance") for which in (False, True))
         differences = mean_over(lamp - base, axis=1)
         result = signed_rank(differences)
         means = [number_text(mean_sd(values.ravel())[0], "{:.3f}") for values in (base, lamp)]
         shares = [f"{(values < CONSTANT).sum()} of {(values == values).sum()}" for values in (base, lamp)]
-        rows.append([*place(group), *means, *shares, str(wins_ties_losses(differences, 0)), tested(result.p, result.n)])
+        means.append(with_interval(differences, "{:+.3f}"))
+        rows.append([*place(group), *means, *shares, str(wins_ties_losses(differences, 0)), outcome_text(result)])
     notes = [
         *describe(cells),
+        INTERVAL_NOTE,
         "Variance of the reconstructions over the training images, mean over pixels, relative to that of the inputs: "
         f"0 where every image is reconstructed as the same. Constant: below {CONSTANT:g}. More: LAMP varies more "
-        f"than the base.",
+        "than the base.",
     ]
     return Table("Claim 3: reconstructions of the base loss are constant", rows, notes)

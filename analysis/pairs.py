@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -20,7 +20,7 @@ from analysis.results import (
     read_runs,
     task_order,
 )
-from training.command import InputError, command, make_parent, parse, write_whole
+from training.command import InputError, check_out, command, make_parent, parse, write_whole
 
 if TYPE_CHECKING:
     from analysis.bootstrap import Average
@@ -49,8 +49,12 @@ class Arguments:
     """A sweep's folder: results.csv, and scores.csv of each run."""
     out: Path
     """Start of the names of both files."""
-    where: tuple[str, ...] = ()
-    """Only runs with these settings, each name=value; LAMP's options choose among LAMP runs."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Only runs with this setting, name=value, may be repeated; LAMP's options choose among LAMP runs."""
+    tune: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting, such as lr or patches, of which each task, loss and group takes the best; may be repeated."""
+    tune_by: Literal["oracle", "validation"] = "oracle"
+    """What is best: test AUROC, or the L2 of held-out normal images, both of the last evaluation."""
     resamples: int = 1000
     """Bootstrap resamples."""
     seed: int = 0
@@ -75,19 +79,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--resamples: expected at least 100, found {arguments.resamples}")
     if arguments.seed < 0:
         raise InputError(f"--seed: expected at least 0, found {arguments.seed}")
+    check_out(arguments.out.with_name(f"{arguments.out.name}_pairs.csv") if arguments.out.name else arguments.out)
     names = [arguments.out.with_name(f"{arguments.out.name}_{what}.csv") for what in ("pairs", "averages")]
     source = arguments.folder / "results.csv"
     runs = chosen(read_runs(source), arguments.where)
+    if arguments.tune:
+        from analysis.tuning import tune
+
+        runs = tune(runs, arguments.tune, arguments.tune_by, lambda run: run.trouble or run.last)
     reading = check_one_reading(runs, source)
     pairs = pairs_of(runs, source)
-    for name in names:
-        make_parent(name)
     scores = read_all_scores(arguments.folder, pairs)
     tables = (
         [PAIR_COLUMNS, *(pair_row(pair, scores, reading) for pair in pairs)],
         [AVERAGE_COLUMNS, *average_rows(pairs, scores, reading, arguments.resamples, arguments.seed)],
     )
     for name, rows in zip(names, tables, strict=True):
+        make_parent(name)
         write_whole(name, comma_separated([list(row) for row in rows]))
         print(name)
 
@@ -112,7 +120,7 @@ def pair_at(keyed: dict[Key, Run], group: Group, task: str, seed: int) -> Pair:
     both = [keyed.get((group, task, seed, lamp)) for lamp in (False, True)]
     names = (group.base, f"{group.base}-lamp")
     troubles = [
-        f"{name} {'missing' if run is None else 'failed'}"
+        f"{name} {'missing' if run is None else run.trouble}"
         for name, run in zip(names, both, strict=True)
         if run is None or not run.done
     ]
@@ -196,11 +204,10 @@ def group_averages(
         dataset = of_task[0][0].settings["dataset"]
         world = dataset if dataset.startswith("mnist") else task
         known = [[scores[run.name] for run in runs] for runs in of_task]
-        for run, one in (
-            (run, one) for runs, ones in zip(of_task, known, strict=True) for run, one in zip(runs, ones, strict=True)
-        ):
-            check_same_images(first.setdefault(world, one), one, run.name, labels=False)
-            check_same_images(known[0][0], one, run.name)
+        for runs, found in zip(of_task, known, strict=True):
+            # The halves of a pair are known to be of the same images; seeds and tasks are not yet.
+            check_same_images(known[0][0], found[0], runs[0].name)
+            check_same_images(first.setdefault(world, found[0]), found[0], runs[0].name, labels=False)
         stacked = np.stack([[one.scores for one in ones] for ones in zip(*known, strict=True)])
         worlds.setdefault(world, []).append(Task(stacked, known[0][0].anomalous))
     each, difference = averages(list(worlds.values()), resamples, seed)

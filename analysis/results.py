@@ -49,13 +49,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Run:
-    """One row of results.csv: its settings as text, whether it is done, and its last evaluation."""
+    """One row of results.csv: its settings as text, why it has no AUROC ("" if it has one), and its last evaluation."""
 
     name: str
     settings: dict[str, str]
-    done: bool
-    error: str
+    trouble: str
     last: Evaluation
+
+    @property
+    def done(self) -> bool:
+        return not self.trouble
 
     @property
     def lamp(self) -> bool:
@@ -106,15 +109,15 @@ def read_runs(path: Path) -> list[Run]:
 
 def _run(path: Path, line: int, header: list[str], row: list[str], border: int) -> Run:
     settings = {name: text for name, text in zip(header[:border], row[:border], strict=True) if name != "run"}
-    for name in ("batch_size", "seed"):
-        if not settings[name].isdigit():
+    for name in ("batch_size", "epochs", "seed"):
+        if not settings[name].isdecimal():
             raise InputError(
                 f"{path}, line {line}: expected a whole number as {name}, found {settings[name]!r}; re-make the file"
             )
     found = dict(zip(header[border:], row[border:], strict=True))
     last = evaluation(path, line, found)
-    done = found["status"] == "done" and math.isfinite(last.auroc)
-    return Run(row[header.index("run")], settings, done, found.get("error", ""), last)
+    trouble = "failed" if found["status"] != "done" else "" if math.isfinite(last.auroc) else "without AUROC"
+    return Run(row[header.index("run")], settings, trouble, last)
 
 
 def read_history(path: Path) -> dict[str, tuple[Evaluation, ...]]:

@@ -24,7 +24,7 @@ class WinsTiesLosses:
 
 
 @dataclass(frozen=True)
-class TestResult:
+class Outcome:
     """A statistic with its p-value, over `n` units; what it says is in the function that made it."""
 
     statistic: float
@@ -50,7 +50,7 @@ def wins_ties_losses(differences: ArrayLike, tolerance: float = TIE) -> WinsTies
     return WinsTiesLosses(wins, ties, len(there) - wins - ties)
 
 
-def signed_rank(differences: ArrayLike) -> TestResult:
+def signed_rank(differences: ArrayLike) -> Outcome:
     """Wilcoxon's signed-rank test, two-sided and exact, also with ties (by the distribution of their mid-ranks).
 
     W = sum of the ranks of |d| over d > 0; zero differences are left out (Wilcoxon 1945) and not counted in `n`.
@@ -61,7 +61,7 @@ def signed_rank(differences: ArrayLike) -> TestResult:
     there = differences_of(differences)
     there = there[there != 0]
     if len(there) == 0:
-        return TestResult(0.0, 1.0, 0)
+        return Outcome(0.0, 1.0, 0)
     doubled = np.round(2 * rankdata(np.abs(there))).astype(int)  # mid-ranks are halves
     ways = np.zeros(doubled.sum() + 1)
     ways[0] = 1
@@ -69,19 +69,19 @@ def signed_rank(differences: ArrayLike) -> TestResult:
         ways = (ways + np.concatenate([np.zeros(rank), ways[: len(ways) - rank]])) / 2
     statistic = int(doubled[there > 0].sum())
     tail = min(ways[: statistic + 1].sum(), ways[statistic:].sum())
-    return TestResult(statistic / 2, min(1.0, 2 * float(tail)), len(there))
+    return Outcome(statistic / 2, min(1.0, 2 * float(tail)), len(there))
 
 
-def sign_test(signs: ArrayLike) -> TestResult:
+def sign_test(signs: ArrayLike) -> Outcome:
     """The exact two-sided sign test; zero and NaN are left out. The statistic is the number of positive ones."""
     from scipy.stats import binomtest
 
     there = differences_of(signs)
     positive, n = int((there > 0).sum()), int((there != 0).sum())
-    return TestResult(positive, float(binomtest(positive, n).pvalue) if n else 1.0, n)
+    return Outcome(positive, float(binomtest(positive, n).pvalue) if n else 1.0, n)
 
 
-def page_trend(gains: ArrayLike) -> TestResult:
+def page_trend(gains: ArrayLike) -> Outcome:
     """Page's L test (1963) that `gains` (tasks, conditions) increase from the first condition to the last; one-sided.
 
     Ranks are within a task, so tasks of different size of gain count alike. Tasks with a NaN are left out. Fewer than
@@ -92,9 +92,9 @@ def page_trend(gains: ArrayLike) -> TestResult:
     array = np.round(np.atleast_2d(np.asarray(gains, np.float64)), DECIMALS)
     array = array[~np.isnan(array).any(axis=1)]
     if array.shape[0] < 2 or array.shape[1] < 3:
-        return TestResult(math.nan, math.nan, array.shape[0])
+        return Outcome(math.nan, math.nan, array.shape[0])
     result = page_trend_test(array)
-    return TestResult(float(result.statistic), float(result.pvalue), array.shape[0])
+    return Outcome(float(result.statistic), float(result.pvalue), array.shape[0])
 
 
 def mean_sd(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
@@ -103,6 +103,19 @@ def mean_sd(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float
     there = there[~np.isnan(there)]
     mean = float(there.mean()) if len(there) else math.nan
     return mean, float(there.std(ddof=1)) if len(there) > 1 else math.nan
+
+
+def slopes(values: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
+    """The least-squares slope of each row of `values` (tasks, conditions) over `at` (conditions,), NaN if a value is.
+
+    >>> slopes([[1, 3, 5], [0, float("nan"), 1]], [0, 1, 2]).tolist()
+    [2.0, nan]
+    """
+    x = np.asarray(at, np.float64)
+    x = x - x.mean()
+    if not x.any():
+        return np.full(len(np.atleast_2d(values)), math.nan)
+    return np.atleast_2d(np.asarray(values, np.float64)) @ x / (x @ x)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from analysis.cells import Cells
 from analysis.pairs import AVERAGE_COLUMNS, PAIR_COLUMNS
 from analysis.results import Group, Key, Run, number, read_table
 from training.command import InputError
@@ -62,8 +65,23 @@ def read_averages(path: Path, reading: Sequence[str]) -> Averages:
             continue
         mean, low, high = (number(path, line, name, values[name]) for name in ("mean", "low", "high"))
         batch, resamples = (number(path, line, name, values[name]) for name in ("batch_size", "resamples"))
-        if math.isnan(batch) or math.isnan(resamples):
-            raise InputError(f"{path}, line {line}: expected batch_size and resamples, found none; re-make the file")
+        if not (math.isfinite(batch) and math.isfinite(resamples)):
+            raise InputError(
+                f"{path}, line {line}: expected numbers as batch_size and resamples, found others; re-make the file"
+            )
         group = Group(int(batch), values["base"], values["optimizer"])
         found[group, values["what"]] = StoredAverage(mean, low, high, int(resamples), values["status"])
     return found
+
+
+def check_averages(averages: Averages, cells: Cells, path: Path) -> None:
+    """Raise InputError if the averaged differences are not those of the cells' runs."""
+    for group in cells.groups:
+        stored, gains = averages.get((group, "difference")), cells.gains(group)
+        if stored is None or math.isnan(stored.mean) or np.isnan(gains).any():
+            continue
+        if not abs(stored.mean - gains.mean()) < 1e-6:
+            raise InputError(
+                f"{path}: expected a mean gain of {gains.mean():.6f} at batch size {group.batch_size}, "
+                f"found {stored.mean:.6f}; re-make it with python -m analysis.pairs and the same --where and --tune"
+            )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from analysis.cells import Cells, describe, mean_over
 from analysis.formats import Rows, Table
 from analysis.paper import paper_table1
-from analysis.results import Group, task_order
-from analysis.statistics import mean_sd
+from analysis.results import Group
+from analysis.statistics import Outcome, mean_sd
 from analysis.stored import Averages, StoredPair
 
 ABSENT = "–"  # not part of the sweep, or cannot be
@@ -48,17 +48,27 @@ def table1(
     if averages is not None:
         rows += [interval(base, "{}"), interval(f"{base}-LAMP", "{}-lamp"), interval("gain", "difference")]
     rows += of_both("{}: standard error within a test set", lambda group, lamp: stderr_text(cells, group, lamp))
-    rows.append(row("tasks: wins/ties/losses", lambda group: str(cells.wins(group, tolerance))))
+    rows.append(row("tasks: wins/ties/losses", lambda group: wins_text(cells, group, tolerance)))
     rows.append(row("tasks: Wilcoxon p", lambda group: wilcoxon_text(cells, group)))
     if pairs is not None:
         rows.append(row("runs: better/worse by paired DeLong", lambda group: delong_text(pairs, group)))
     rows.append(row("epoch, mean", lambda group: used_text(cells, group, "epoch")))
     rows.append(row("updates, mean", lambda group: used_text(cells, group, "updates")))
+    if cells.rule.matching == "fit":
+        rows += of_both("{}: censored runs", lambda group, lamp: str(cells.censored(group, lamp)))
     rows.append(row("missing runs", lambda group: "{} of {}".format(*cells.missing(group))))
     title = f"Table 1: mean AUROC over {len(cells.tasks)} tasks ({', '.join(cells.tasks)}), {base} and {base}-LAMP"
-    return Table(title, rows, [*describe(cells), *interval_notes(averages, pairs), *test_notes(tolerance), PAPER_NOTE])
+    return Table(
+        title,
+        rows,
+        [*describe(cells), SPREAD_NOTE, *interval_notes(averages, pairs), *notes_on_tests(tolerance), PAPER_NOTE],
+    )
 
 
+SPREAD_NOTE = (
+    "sd over seeds: of the mean over tasks; standard error within a test set: DeLong's of one run, mean over runs. "
+    "The two are kept apart."
+)
 PAPER_NOTE = "Paper: Park et al. (ICASSP 2024), Table 1, as printed, over ten digits; without seeds or intervals."
 
 
@@ -110,8 +120,18 @@ def stderr_text(cells: Cells, group: Group, lamp: bool) -> str:
     return number_text(mean_sd(cells.matrix(group, lamp, "auroc_stderr").ravel())[0])
 
 
+def wins_text(cells: Cells, group: Group, tolerance: float) -> str:
+    counts = cells.wins(group, tolerance)
+    return str(counts) if counts.wins + counts.ties + counts.losses else "missing"
+
+
 def wilcoxon_text(cells: Cells, group: Group) -> str:
-    result = cells.wilcoxon(group)
+    if wins_text(cells, group, 0) == "missing":
+        return "missing"
+    return outcome_text(cells.wilcoxon(group))
+
+
+def outcome_text(result: Outcome) -> str:
     return f"{p_text(result.p)} (n = {result.n})"
 
 
@@ -133,10 +153,7 @@ def used_text(cells: Cells, group: Group, field: str) -> str:
 
 def interval_notes(averages: Averages | None, pairs: Sequence[StoredPair] | None) -> list[str]:
     """How the intervals are made, or why there are none."""
-    notes = [
-        "sd over seeds: of the mean over tasks; standard error within a test set: DeLong's of one run, mean over runs. "
-        "The two are kept apart."
-    ]
+    notes = []
     if averages is None:
         notes.append(
             "No interval of the means: there is one for the last evaluation alone, with what analysis.pairs wrote."
@@ -151,11 +168,14 @@ def interval_notes(averages: Averages | None, pairs: Sequence[StoredPair] | None
         partial = sorted({average.status for average in averages.values() if average.status != "done"})
         notes += [f"Intervals: {status}." for status in partial]
     if pairs is not None:
-        notes.append(f"Paired DeLong: runs in which LAMP is better/worse with p < {SIGNIFICANT}, of all pairs.")
+        notes.append(
+            f"Paired DeLong: runs in which LAMP is better/worse with p < {SIGNIFICANT}, of all pairs; not "
+            "corrected for their number."
+        )
     return notes
 
 
-def test_notes(tolerance: float) -> list[str]:
+def notes_on_tests(tolerance: float) -> list[str]:
     return [
         f"Wins/ties/losses of LAMP by the tasks' mean gains, a tie below {tolerance:g}. Wilcoxon: exact signed ranks "
         f"over tasks, two-sided, zero gains left out; it takes tasks as independent, though digits share their test "
@@ -164,31 +184,20 @@ def test_notes(tolerance: float) -> list[str]:
 
 
 def task_table(cells: Cells) -> Table:
-    """The tasks behind a table: of each, mean and sd over seeds, and the standard error within a test set."""
-    header = [
-        "task",
-        "batch size",
-        "loss",
-        "optimizer",
-        "seeds",
-        "mean AUROC",
-        "sd over seeds",
-        "standard error within",
-    ]
-    rows: Rows = [header]
+    """The tasks behind a table: of each, mean and sd over seeds, and apart from it each run's interval."""
+    place = ["task", "batch size", "loss", "optimizer", "seeds"]
+    rows: Rows = [[*place, "mean AUROC", "sd over seeds", "95% within the test set, by seed"]]
     for group in cells.groups:
-        for index, task in enumerate(task_order(cells.tasks)):
+        for index, task in enumerate(cells.tasks):
             for name, lamp in ((group.base, False), (f"{group.base}-lamp", True)):
-                values = cells.matrix(group, lamp)[index]
+                values, low, high = (
+                    cells.matrix(group, lamp, field)[index] for field in ("auroc", "auroc_low", "auroc_high")
+                )
                 mean, sd = mean_sd(values)
-                within = mean_sd(cells.matrix(group, lamp, "auroc_stderr")[index])[0]
-                place = [
-                    task,
-                    str(group.batch_size),
-                    name,
-                    group.optimizer,
-                    f"{(values == values).sum()} of {len(values)}",
-                ]
-                numbers = [f"{mean:.4f}" if mean == mean else "missing", number_text(sd), number_text(within)]
-                rows.append([*place, *numbers])
-    return Table("AUROC by task", rows, describe(cells))
+                count = f"{(values == values).sum()} of {len(values)}"
+                intervals = [f"{a:.4f} to {b:.4f}" for a, b in zip(low, high, strict=True) if a == a and b == b]
+                where = [task, str(group.batch_size), name, group.optimizer, count]
+                shown = f"{mean:.4f}" if mean == mean else "missing"
+                rows.append([*where, shown, number_text(sd), "; ".join(intervals) or ABSENT])
+    note = "Within a test set: DeLong's interval on the logit scale, the score interval at AUROC 0 or 1."
+    return Table("AUROC by task", rows, [*describe(cells), note])

@@ -15,12 +15,24 @@ from analysis.paper import (
     paper_categories,
     paper_differences,
     paper_table2,
+    rising_columns,
     wrong_best,
 )
 from analysis.results import Group
 from analysis.statistics import mean_sd, signed_rank, wins_ties_losses
 from analysis.stored import Averages, StoredPair
-from analysis.table1 import ABSENT, delong_text, gain_text, interval_notes, interval_text, p_text, test_notes
+from analysis.table1 import (
+    ABSENT,
+    delong_text,
+    gain_text,
+    interval_notes,
+    interval_text,
+    notes_on_tests,
+    outcome_text,
+    p_text,
+    wilcoxon_text,
+    wins_text,
+)
 
 Combination = tuple[str, str]  # base, optimizer
 
@@ -48,7 +60,7 @@ def table2(
         f"Table 2: AUROC of {len(cells.tasks)} of {len(categories)} categories, base loss / its LAMP form, by "
         f"optimizer",
         rows,
-        [*describe(cells), *interval_notes(averages, pairs), *test_notes(tolerance), *paper_notes(), BEST_NOTE],
+        [*describe(cells), *interval_notes(averages, pairs), *notes_on_tests(tolerance), *paper_notes(), BEST_NOTE],
     )
 
 
@@ -111,12 +123,10 @@ def summary_rows(
     if averages is not None:
         texts = [interval_text(averages, group, "difference") if group else ABSENT for group in groups]
         rows.append(row("gain: 95% interval", "ours", texts))
-    wins = [str(cells.wins(group, tolerance)) if group else ABSENT for group in groups]
+    wins = [wins_text(cells, group, tolerance) if group else ABSENT for group in groups]
     rows.append(row("wins/ties/losses", "ours", wins, f"all: {wins_ties_losses(gains, tolerance)}"))
-    wilcoxon = [
-        f"{p_text(cells.wilcoxon(group).p)} (n = {cells.wilcoxon(group).n})" if group else ABSENT for group in groups
-    ]
-    rows.append(row("Wilcoxon p", "ours", wilcoxon, f"all: {p_text(everywhere.p)} (n = {everywhere.n})"))
+    wilcoxon = [wilcoxon_text(cells, group) if group else ABSENT for group in groups]
+    rows.append(row("Wilcoxon p", "ours", wilcoxon, f"all: {outcome_text(everywhere)}"))
     if pairs is not None:
         texts = [delong_text(pairs, group) if group else ABSENT for group in groups]
         rows.append(row("better/worse by paired DeLong", "ours", texts))
@@ -151,6 +161,7 @@ def paper_notes() -> list[str]:
     return [
         "Paper: Park et al. (ICASSP 2024), Table 2, as printed: the best AUROC after tuning, without seeds or "
         f"intervals. In its {len(differences)} cells LAMP wins {counts.wins}, ties {counts.ties}, loses "
-        f"{counts.losses} (mean {np.mean(differences):+.4f}; Wilcoxon p = {p_text(result.p)}).",
+        f"{counts.losses} (mean {np.mean(differences):+.4f}; Wilcoxon p = {p_text(result.p)}); {rising_columns()} of "
+        f"9 column means rise.",
         f"* The printed best of {' and '.join(wrong_best())} is not the maximum of its row, as it is for the others.",
     ]

@@ -13,7 +13,7 @@ from analysis.formats import FORMATS, TABLE_FORMATS, FormatName, Rows, Table
 from training.command import InputError, command, make_parent, parse_one_of, write_whole
 
 if TYPE_CHECKING:
-    from analysis.cells import Cells, Histories
+    from analysis.cells import Cells, Histories, Rule
     from analysis.results import Run
     from analysis.stored import Averages, StoredPair
 
@@ -45,8 +45,18 @@ class Sweep:
     """The sweep's history.csv."""
     protocol: Literal["last", "validation", "oracle"] = "last"
     """Which evaluation counts: the last, the least L2 of held-out normal images, or the best test AUROC."""
-    where: tuple[str, ...] = ()
-    """Only runs with these settings, each name=value; LAMP's options choose among LAMP runs."""
+    matching: Literal["epochs", "updates", "fit"] = "epochs"
+    """Compare after equal epochs, equal updates, or when the common training L2 first is at most --threshold."""
+    updates: int = 0
+    """With --matching updates: how many; 0: the most that all runs have."""
+    threshold: float | None = None
+    """The common training L2 of --matching fit, and whose first crossing `claims` compares."""
+    tune: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting, such as lr or patches, of which each task, loss and column takes the best; may be repeated."""
+    tune_by: Literal["oracle", "validation"] = "oracle"
+    """What is best: test AUROC, or the L2 of held-out normal images."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Only runs with this setting, name=value, may be repeated; LAMP's options choose among LAMP runs."""
     format: FormatName = "markdown"
     """How the table is written."""
     out: Path | None = None
@@ -61,23 +71,17 @@ class Paper(Sweep):
     """Paired tests that analysis.pairs wrote."""
     averages: Path | None = None
     """Averages that analysis.pairs wrote."""
-    matching: Literal["epochs", "updates", "fit"] = "epochs"
-    """Compare after equal epochs, equal updates, or when the common training L2 first is at most --threshold."""
-    updates: int = 0
-    """With --matching updates: how many; 0: the most that all runs have."""
-    threshold: float | None = None
-    """With --matching fit: the common training L2."""
     tolerance: float = 0.0005
     """Differences of AUROC below it are ties."""
     by_task: bool = False
-    """A row a task, batch size and loss instead: mean, deviation over seeds, standard error within the test set."""
+    """A row a task, batch size and loss instead: mean, deviation over seeds, interval of each run."""
 
 
 @dataclass(frozen=True)
 class Table1(Paper):
     """Mean AUROC over the digits by batch size, a base loss and its LAMP form, beside the paper's Table 1."""
 
-    base: Literal["l2", "l1", "ssim"] = "l2"
+    base: Literal["l2", "l1", "ssim", "l4"] = "l2"
     """Base loss."""
 
 
@@ -89,9 +93,6 @@ class Table2(Paper):
 @dataclass(frozen=True)
 class Claims(Sweep):
     """Three claims of the paper, each with its test: convergence, gain against batch size, constant reconstructions."""
-
-    threshold: float | None = None
-    """Common training L2 whose first crossing is compared; by default whole curves alone are."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -115,49 +116,65 @@ def text_of(arguments: "Runs | Table1 | Table2 | Claims") -> str:
 
 def paper_table(arguments: "Table1 | Table2") -> Table:
     """Table 1 or 2 of a sweep. Paired tests and averages are of the last evaluation, so they serve that rule alone."""
-    from analysis.cells import Rule, make_cells
     from analysis.table1 import table1, task_table
     from analysis.table2 import table2
 
-    check_options(arguments)
+    if not 0 <= arguments.tolerance < 1:
+        raise InputError(f"--tolerance: expected a difference from 0 to 1, found {arguments.tolerance:g}")
     runs = chosen_runs(arguments)
     if isinstance(arguments, Table1):
         runs = [run for run in runs if run.group.base == arguments.base]
         if not runs:
             raise InputError(f"--base: expected a base loss of {arguments.results}, found {arguments.base}")
-    target = arguments.threshold if arguments.matching == "fit" else arguments.updates
-    rule = Rule(arguments.protocol, arguments.matching, math.nan if target is None else float(target))
-    cells = make_cells(runs, histories_of(arguments), rule, arguments.results)
+    cells, notes = tuned_cells(arguments, runs, histories_of(arguments))
     check_columns(cells, arguments)
     if arguments.by_task:
-        return task_table(cells)
+        return with_notes(task_table(cells), notes)
     pairs, averages = (
         stored(arguments, cells) if (arguments.protocol, arguments.matching) == ("last", "epochs") else (None, None)
     )
     make = table1 if isinstance(arguments, Table1) else table2
-    return make(cells, averages, pairs, arguments.tolerance)
+    return with_notes(make(cells, averages, pairs, arguments.tolerance), notes)
 
 
 def claim_tables(arguments: Claims) -> list[Table]:
-    from analysis.cells import Rule, make_cells
     from analysis.claims import claims
 
     histories = histories_of(arguments)
     if histories is None:
         raise InputError("--history: expected a sweep's history.csv, found none; name it")
+    cells, notes = tuned_cells(arguments, chosen_runs(arguments), histories)
     threshold = math.nan if arguments.threshold is None else arguments.threshold
-    if arguments.threshold is not None and not threshold > 0:
-        raise InputError(f"--threshold: expected a common training L2 above 0, found {threshold:g}")
-    cells = make_cells(chosen_runs(arguments), histories, Rule(arguments.protocol), arguments.results)
-    return claims(cells, histories, threshold)
+    return [with_notes(table, notes) for table in claims(cells, histories, threshold)]
 
 
-def check_options(arguments: Paper) -> None:
-    """Raise InputError for numbers that mean nothing."""
+def tuned_cells(arguments: Sweep, runs: "Sequence[Run]", histories: "Histories | None") -> "tuple[Cells, list[str]]":
+    """The cells of the runs, those of the best settings if there is something to tune, and a note that says so."""
+    from analysis.cells import choose, complete_rule, make_cells
+    from analysis.tuning import tune, tuning_note
+
+    rule = complete_rule(runs, histories, rule_of(arguments))
+    if not arguments.tune:
+        return make_cells(runs, histories, rule, arguments.results), []
+    kept = tune(runs, arguments.tune, arguments.tune_by, lambda run: choose(run, histories, rule))
+    note = tuning_note(runs, arguments.tune, arguments.tune_by)
+    return make_cells(kept, histories, rule, arguments.results), [note]
+
+
+def with_notes(table: Table, notes: list[str]) -> Table:
+    return Table(table.title, table.rows, [*notes, *table.notes])
+
+
+def rule_of(arguments: Sweep) -> "Rule":
+    """How evaluations are chosen; InputError for numbers that mean nothing."""
+    from analysis.cells import Rule
+
     if arguments.updates < 0:
         raise InputError(f"--updates: expected at least 0, found {arguments.updates}")
-    if not 0 <= arguments.tolerance < 1:
-        raise InputError(f"--tolerance: expected a difference from 0 to 1, found {arguments.tolerance:g}")
+    if arguments.threshold is not None and not arguments.threshold > 0:
+        raise InputError(f"--threshold: expected a common training L2 above 0, found {arguments.threshold:g}")
+    target = arguments.threshold if arguments.matching == "fit" else arguments.updates
+    return Rule(arguments.protocol, arguments.matching, math.nan if target is None else float(target))
 
 
 def check_columns(cells: "Cells", arguments: "Table1 | Table2") -> None:
@@ -185,14 +202,14 @@ def histories_of(arguments: Sweep) -> "Histories | None":
 
 
 def stored(arguments: Paper, cells: "Cells") -> "tuple[list[StoredPair] | None, Averages | None]":
-    from analysis.stored import read_averages, read_pairs
+    from analysis.stored import check_averages, read_averages, read_pairs
 
     pairs = arguments.pairs or beside(arguments.results, "pairs")
     averages = arguments.averages or beside(arguments.results, "averages")
-    return (
-        read_pairs(pairs, cells.runs) if pairs else None,
-        read_averages(averages, cells.reading) if averages else None,
-    )
+    found = read_averages(averages, cells.reading) if averages else None
+    if found is not None and averages is not None:
+        check_averages(found, cells, averages)
+    return read_pairs(pairs, cells.runs) if pairs else None, found
 
 
 def beside(results: Path, what: str) -> Path | None:

@@ -27,6 +27,7 @@ MEASURED = (
     *("epoch", "updates", "loss", "train_l2", "validation_l2", "recon_variance"),
     *("auroc", "auroc_stderr", "auroc_low", "auroc_high"),
 )
+NAMING = ("batch_size", "category", "lamp_scale", "loss", "lr", "normal", "optimizer", "seed")
 
 
 def product(**values: Iterable) -> list[dict]:
@@ -37,13 +38,11 @@ def product(**values: Iterable) -> list[dict]:
 
 
 def run_name(settings: dict) -> str:
-    return ",".join(
-        f"{name}={settings[name]}" for name in ("batch_size", "category", "loss", "normal", "optimizer", "seed")
-    )
+    return ",".join(f"{name}={settings[name]}" for name in NAMING)
 
 
 def history_of(settings: dict, final: float) -> list[dict]:
-    """An evaluation an epoch: L2 decays, faster with LAMP; the best AUROC is at epoch 2, the least validation L2 at 3."""
+    """An evaluation an epoch: L2 decays, faster with LAMP; best AUROC at epoch 2, least validation L2 at 3."""
     rows = []
     for epoch in range(1, settings["epochs"] + 1):
         speed = 1.5 if settings["loss"].endswith("-lamp") else 1.0
@@ -94,7 +93,8 @@ def write_sweep(
         write_csv(
             folder / name / "scores.csv", [["id", "label", "score"], *zip(ids, labels, scores.tolist(), strict=True)]
         )
-    header = ["run", *SETTINGS, "status", "error", *MEASURED, "n_normal", "n_anomalous"]
+    named = ["final_loss" if name == "loss" else name for name in MEASURED]
+    header = ["run", *SETTINGS, "status", "error", *named, "n_normal", "n_anomalous"]
     write_csv(folder / "results.csv", [header, *results])
     write_csv(folder / "history.csv", [["run", *MEASURED], *histories])
     return folder

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, run_python
+from made_sweeps import product, write_sweep
 
 COMMANDS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -20,6 +21,7 @@ def test_all_commands_are_known() -> None:
         "landscape.surface",
         "analysis.tables",
         "analysis.panels",
+        "analysis.pairs",
         "figures.fig1",
         "figures.fig2",
         "figures.fig4",
@@ -132,6 +134,72 @@ def test_bad_input_to_figures_and_tables(tmp_path: Path) -> None:
     for options, message in cases.items():
         assert message in refused(*options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "text.h5", "text.npz"]
+
+
+def test_bad_input_to_tables_of_sweeps(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep", product(loss=["l2", "l2-lamp"]))
+    results, out = sweep / "results.csv", ("--out", tmp_path / "t")
+    lines = results.read_text().splitlines()
+    texts = {
+        "bytes": b"\xff\xfe\x00",
+        "empty": b"",
+        "foreign": b"a,b\n1,2\n",
+        "header": f"{lines[0]}\n".encode(),
+        "cut": "\n".join([*lines[:2], lines[2][:40]]).encode(),
+        "twice": "\n".join([*lines, lines[-1]]).encode(),
+        "word": results.read_bytes().replace(b",128,", b",many,"),
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.csv").write_bytes(text)
+    before = sorted(tmp_path.rglob("*"))
+    cases: dict[tuple[object, ...], str] = {
+        ("table1", tmp_path / "absent.csv"): "absent.csv: expected what training.sweep writes as results.csv",
+        ("table1", tmp_path / "bytes.csv"): "bytes.csv: expected what training.sweep writes as results.csv",
+        ("table1", tmp_path / "empty.csv"): "found no column run, dataset, loss",
+        ("table2", tmp_path / "foreign.csv"): "found no column run, dataset, loss",
+        ("claims", tmp_path / "header.csv"): "--history: expected a sweep's history.csv, found none",
+        ("table1", tmp_path / "header.csv"): "header.csv: expected at least one row, found none",
+        ("table1", tmp_path / "cut.csv"): "cut.csv, line 3: expected",
+        ("table1", tmp_path / "twice.csv"): "found two that differ in nothing; remove one",
+        ("table1", tmp_path / "word.csv"): "expected a whole number as batch_size, found 'many'",
+        ("table1", tmp_path / "twice.csv", "--protocol", "oracle"): "--history: expected a sweep's history.csv",
+        ("table1", results, "--matching", "fit"): "--threshold: expected a common training L2 above 0",
+        ("claims", results, "--threshold", "-1"): "--threshold: expected a common training L2 above 0, found -1",
+        ("table1", results, "--updates", "-1"): "--updates: expected at least 0, found -1",
+        ("table1", results, "--tolerance", "nan"): "--tolerance: expected a difference from 0 to 1, found nan",
+        ("table1", results, "--where", "lr=7"): "--where lr=7: expected one of 0.001, found 7",
+        ("table1", results, "--where", "sea=3"): "--where sea=3: expected name=value with a setting of the runs",
+        ("table1", results, "--base", "l1"): "--base: expected a base loss of",
+        (
+            "table1",
+            results,
+            "--history",
+            tmp_path / "foreign.csv",
+            "--protocol",
+            "oracle",
+        ): "found no column run, epoch",
+        ("table1", results, "--pairs", tmp_path / "foreign.csv"): "expected what analysis.pairs writes as _pairs.csv",
+        ("table1", results, "--averages", tmp_path / "absent.csv"): "absent.csv: expected what analysis.pairs writes",
+        ("table1", results, "--out", tmp_path): "expected the name of a file, found a folder",
+    }
+    for options, message in cases.items():
+        assert message in refused("analysis.tables", *options)
+    for options, message in {
+        (tmp_path / "absent", *out): "results.csv: expected what training.sweep writes",
+        (sweep, "--resamples", "5", *out): "--resamples: expected at least 100, found 5",
+        (sweep, "--seed", "-1", *out): "--seed: expected at least 0, found -1",
+        (sweep, "--out", ""): "expected the name of a file",
+        (sweep, "--out", tmp_path / "cut.csv" / "t"): "expected a folder that can be written",
+    }.items():
+        assert message in refused("analysis.pairs", *options)
+    assert sorted(tmp_path.rglob("*")) == before
+    scores = next(sweep.glob("*/scores.csv"))
+    scores.write_text("id,label,score\n1,0,nan\n2,1,3\n")
+    assert "scores.csv: expected both labels 0 and 1, finite scores" in refused("analysis.pairs", sweep, *out)
+    scores.write_text("id,label,score\n1,0,1\n2,1,3\n")
+    assert "expected scores of the same test images in the same order" in refused("analysis.pairs", sweep, *out)
+    scores.unlink()
+    assert "scores.csv: expected what training.train writes" in refused("analysis.pairs", sweep, *out)
 
 
 def test_wrong_usage_is_answered_once_under_mpirun() -> None:

@@ -1,5 +1,6 @@
 """Statistics against independent truth: slow definitions, scipy, scikit-learn, repeated sampling."""
 
+import doctest
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 from sklearn.metrics import roc_auc_score
 
+from analysis import cells, claims, statistics
 from analysis.bootstrap import Task, averages, drawn_seeds, image_weights, strata_of, weighted_auroc
 from analysis.delong import paired_delong
 from analysis.statistics import page_trend, sign_test, signed_rank, wins_ties_losses
@@ -240,3 +242,10 @@ def test_averages_are_plain_means_and_repeat() -> None:
     assert averages([tasks], resamples=200, seed=6)[1].low != difference.low
     # the losses share their images: the difference is known better than either
     assert difference.high - difference.low < each[0].high - each[0].low
+
+
+@pytest.mark.parametrize("module", [statistics, cells, claims], ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module) -> None:
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
