@@ -16,7 +16,7 @@ from training.command import InputError
 from training.data import Split, load_split
 from training.models import build_model
 from training.patches import Patched
-from training.pixels import error_map, load_masks
+from training.pixels import error_map
 from training.score import anomaly_score
 
 
@@ -36,7 +36,6 @@ def fig4_panels(
     config = checkpoints[0].config
     split = load_split(config, data_dir)
     check_data(paths[0], checkpoints[0].data_digest, split.digest)
-    masks = load_masks(split, config, data_dir)
     shown = named(split, ids) if ids else choose(split, normal, anomalous, seed)
     images = split.test[shown]
     outputs = [reconstruct(checkpoint, path, images) for checkpoint, path in zip(checkpoints, paths, strict=True)]
@@ -52,7 +51,7 @@ def fig4_panels(
         "run": np.array([path.resolve().parent.name for path in paths]),
         "auroc": np.array([checkpoint.metrics.get("auroc", np.nan) for checkpoint in checkpoints], np.float64),
     }
-    return panels if masks is None else {**panels, "mask": masks[shown]}
+    return panels if split.masks is None else {**panels, "mask": split.masks[shown]}
 
 
 def check_same_data(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> None:

@@ -1,5 +1,6 @@
 """Pixel AUROC against scikit-learn on flattened pixels; masks against files drawn by hand; errors by their messages."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from sklearn.metrics import roc_auc_score
 from training.command import InputError
 from training.config import RunConfig, resolve
 from training.data import Split, load_split
+from training.fit import train
+from training.models import build_model
 from training.pixels import (
     error_map,
-    error_maps,
     load_mask,
     load_masks,
     mask_name,
@@ -155,23 +157,13 @@ def test_the_mean_of_an_error_map_is_the_anomaly_score() -> None:
         error_map(output[:, :1], target)
 
 
-def test_error_maps_are_in_evaluation_mode_and_do_not_depend_on_the_batch() -> None:
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.BatchNorm2d(3))
-    images = torch.rand(203, 3, 4, 4)
-    maps = error_maps(model, images)
-    with torch.no_grad():
-        single = torch.cat([error_map(model(image[None]), image[None]) for image in images])
-    np.testing.assert_allclose(maps, single, rtol=1e-5, atol=1e-7)
-
-
 # --- masks -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_mask_lies_where_its_image_does(tmp_path: Path) -> None:
     write_nut(tmp_path)
     split = load_split(NUT, str(tmp_path))
-    masks = load_masks(split, NUT, str(tmp_path))
+    masks = split.masks
     assert masks is not None
     assert masks.shape == (3, 8, 8)
     expected = np.zeros((3, 8, 8), bool)
@@ -211,28 +203,41 @@ def test_a_missing_black_or_broken_mask_is_named(tmp_path: Path) -> None:
 
 def fails(message: str, split: Split, folder: Path) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        load_masks(split, NUT, str(folder))
+        load_masks(split.ids, split.labels, 8, NUT, folder)
     assert "\n" not in str(caught.value)
 
 
 def test_data_without_masks_have_no_pixel_metrics(tmp_path: Path) -> None:
     write_nut(tmp_path, masks=False)
     split = load_split(NUT, str(tmp_path))
-    assert load_masks(split, NUT, str(tmp_path)) is None
-    assert pixel_metrics(np.zeros((3, 8, 8)), split, NUT, str(tmp_path)) == {}
-    digits = resolve(RunConfig())
-    assert pixel_metrics(np.zeros((2000, 32, 32)), load_split(digits, None), digits, None) == {}
+    assert split.masks is None
+    assert load_split(resolve(RunConfig()), None).masks is None
+    *_, last = train(dataclasses.replace(NUT, epochs=1), split, torch.device("cpu"))
+    assert "pixel_auroc" not in last.checkpoint.metrics
+
+
+def test_a_run_ends_with_pixel_auroc(tmp_path: Path) -> None:
+    write_nut(tmp_path)
+    split = load_split(NUT, str(tmp_path))
+    first, last = train(dataclasses.replace(NUT, epochs=2), split, torch.device("cpu"))
+    model = build_model(NUT)
+    model.load_state_dict({**last.checkpoint.params, **last.checkpoint.buffers})
+    with torch.no_grad():
+        maps = error_map(model.eval()(split.test), split.test).numpy()
+    assert split.masks is not None
+    assert last.checkpoint.metrics["pixel_auroc"] == pytest.approx(pixel_auroc(maps, split.masks), abs=1e-6)
+    assert "pixel_auroc" not in first.checkpoint.metrics
 
 
 def test_pixel_metrics_are_over_all_test_pixels(tmp_path: Path) -> None:
     write_nut(tmp_path)
     split = load_split(NUT, str(tmp_path))
     maps = np.random.default_rng(0).random((3, 8, 8))
-    masks = load_masks(split, NUT, str(tmp_path))
+    masks = split.masks
     assert masks is not None
     expected = roc_auc_score(masks.ravel(), maps.ravel())
     result = pixel_auroc_result(maps, masks)
-    assert pixel_metrics(maps, split, NUT, str(tmp_path)) == {
+    assert pixel_metrics(maps, masks, split.labels) == {
         "pixel_auroc": pytest.approx(expected),
         "pixel_auroc_stderr": pytest.approx(result.stderr, nan_ok=True),
         "pixel_auroc_low": result.low,

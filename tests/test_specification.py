@@ -107,9 +107,9 @@ def test_command_and_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    (tmp_path / "x_history.csv").unlink()
     with pytest.raises(InputError, match=r"--history: expected x_history\.csv beside"):
-        write_sweep(tmp_path)
-        (tmp_path / "x_history.csv").unlink()
         main([str(tmp_path / "x.csv"), "--threshold", "20", "--out", str(tmp_path / "curve.csv")])
     with pytest.raises(InputError, match=r"expected a CSV file written by analysis\.specification"):
         figure.main([str(tmp_path / "x.csv"), "--out", str(tmp_path / "curve.png")])

@@ -19,6 +19,7 @@ from training import folders, mnist
 from training.command import InputError
 from training.config import DIGITS, RunConfig
 from training.images import RawSplit
+from training.pixels import load_masks
 
 READ_BY_DATA = (
     *("dataset", "task", "normal", "category", "train_dir", "test_normal_dir", "test_anomalous_dir"),
@@ -47,6 +48,8 @@ class Split:
     """(V, C, H, W), normal images held out of `train`; None if there are none."""
     targets: tuple[Tensor, Tensor] | None = None
     """One-hot digits of `train` and `test`, (·, 10) float32, where they are predicted; None: an image is its target."""
+    masks: np.ndarray | None = None
+    """(M, H, W) bool, the anomalous pixels of the test images; None where nobody has marked them."""
 
 
 def load_split(config: RunConfig, data_dir: str | None) -> Split:
@@ -54,7 +57,9 @@ def load_split(config: RunConfig, data_dir: str | None) -> Split:
 
     The data folder is only read. Raises InputError for data that are missing or cannot be used.
     """
-    return subset(DATASETS[config.dataset](config, data_folder(data_dir)), config)
+    split = DATASETS[config.dataset](config, data_folder(data_dir))
+    masks = load_masks(split.ids, split.labels, split.test.shape[-1], config, data_folder(data_dir))
+    return subset(dataclasses.replace(split, masks=masks), config)
 
 
 class Splits:

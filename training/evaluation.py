@@ -13,6 +13,7 @@ from training.data import Split
 from training.device import thread_pool
 from training.losses import l2_map
 from training.patches import from_patches, to_patches
+from training.pixels import error_map, pixel_metrics
 from training.rewrite import rewrite
 from training.score import anomaly_score, auroc
 
@@ -61,6 +62,14 @@ def evaluate_classifier(model: nn.Module, config: RunConfig, split: Split) -> tu
         "accuracy": float((predicted == test_targets.argmax(1)).double().mean()),
     }
     return metrics, predicted.double().cpu()
+
+
+def evaluate_pixels(model: nn.Module, config: RunConfig, split: Split) -> dict[str, Any]:
+    """Pixel AUROC of an autoencoder's error maps; {} where no pixels are marked."""
+    if split.masks is None:
+        return {}
+    maps = per_batch(model, split.test, lambda out, images: error_map(out, images).cpu(), round(config.patches**0.5))
+    return pixel_metrics(torch.cat(maps).numpy(), split.masks, split.labels)
 
 
 TASKS: dict[str, Callable[[nn.Module, RunConfig, Split], tuple[dict[str, Any], Tensor]]] = {

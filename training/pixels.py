@@ -7,22 +7,17 @@ being the anomalous ones.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.command import InputError
 from training.config import RunConfig
+from training.folders import category_folder
 from training.images import read_image
 from training.score import AurocResult, _logit_interval, _score_interval, check_classes, placements
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from training.data import Split
-
-BATCH = 100  # images a forward pass: as many outputs of 256×256 as fit anywhere
 SHARE = 0.5
 PIXEL_DEFINITION = "AUROC of the squared error per pixel (mean over channels); Obuchowski standard error over images"
 ROUNDING = 1e-9  # so that a pixel that is half covered does not fall on either side by rounding
@@ -38,16 +33,6 @@ def error_map(output: Any, target: Any) -> Any:
             f"error map: expected outputs of the targets' shape {tuple(target.shape)}, found {tuple(output.shape)}"
         )
     return ((target - output) ** 2).mean(1)
-
-
-def error_maps(model: "nn.Module", images: "Tensor") -> NDArray[np.float32]:
-    """The error map of each of `images`, (M, C, H, W) -> (M, H, W), the model in evaluation mode on their device."""
-    import torch
-
-    model.eval()
-    with torch.inference_mode():
-        maps = [error_map(model(batch), batch).cpu() for batch in images.split(BATCH)]
-    return torch.cat(maps).numpy()
 
 
 def pixel_auroc(error_maps: NDArray[Any], masks: NDArray[np.bool_]) -> float:
@@ -168,32 +153,27 @@ def masks_in(root: Path, ids: Sequence[str], labels: NDArray[np.bool_], size: in
     return masks
 
 
-def load_masks(split: "Split", config: RunConfig, data_dir: str | None) -> NDArray[np.bool_] | None:
-    """The masks of a split's test images at its image size, (M, H, W); None for data that have none.
+def load_masks(
+    ids: Sequence[str], labels: NDArray[np.bool_], size: int, config: RunConfig, folder: Path | None
+) -> NDArray[np.bool_] | None:
+    """The masks of a data set's test images at its image size, (M, H, W); None for data that have none.
 
-    Takes what :func:`training.data.load_split` took. Called before training, it finds a missing mask in time.
+    `folder` is that of all data sets. Loaded with the data, so that a missing mask is found before training.
     """
     if config.dataset != "mvtec":
         return None
-    from training.data import data_folder
-    from training.folders import category_folder
-
-    root = category_folder(data_folder(data_dir), config.category)
-    return masks_in(root, split.ids, split.labels, split.test.shape[-1])
+    return masks_in(category_folder(folder, config.category), ids, labels, size)
 
 
 def pixel_metrics(
-    error_maps: NDArray[Any], split: "Split", config: RunConfig, data_dir: str | None
+    error_maps: NDArray[Any], masks: NDArray[np.bool_], labels: NDArray[np.bool_]
 ) -> dict[str, float | int]:
-    """Pixel AUROC of a run's error maps (M, H, W) and what it is over, as plain values; {} for data without masks.
+    """Pixel AUROC of a run's error maps (M, H, W) under `masks` and what it is over, as plain values.
 
     `pixel_auroc_stderr`, `_low` and `_high` are those of :func:`pixel_auroc_result`. `pixel_anomalous` counts the
     pixels inside masks, `pixel_total` all, and `pixel_masks_lost` the anomalous images of which no pixel is half
     covered at this image size: they count as normal pixels alone.
     """
-    masks = load_masks(split, config, data_dir)
-    if masks is None:
-        return {}
     result = pixel_auroc_result(error_maps, masks)
     return {
         "pixel_auroc": result.value,
@@ -202,5 +182,5 @@ def pixel_metrics(
         "pixel_auroc_high": result.high,
         "pixel_anomalous": int(masks.sum()),
         "pixel_total": masks.size,
-        "pixel_masks_lost": int((split.labels & ~masks.any((1, 2))).sum()),
+        "pixel_masks_lost": int((labels & ~masks.any((1, 2))).sum()),
     }

@@ -12,7 +12,7 @@ from training.checkpoint import Checkpoint
 from training.command import RunError
 from training.config import RunConfig, check
 from training.data import Split, on_device
-from training.evaluation import evaluate, is_finite
+from training.evaluation import evaluate, evaluate_pixels, is_finite
 from training.patches import to_patches
 
 
@@ -106,15 +106,16 @@ class Run:
         self._check_finite(losses)
         metrics, scores = evaluate(model, self.config, self.split)
         epoch = self.updates // self.steps
+        # Over millions of pixels, so not at every evaluation.
+        pixels = evaluate_pixels(model, self.config, self.split) if self.finished else {}
         if not is_finite(metrics, scores):
             raise RunError(
                 f"training stopped: the model diverged in the last step of epoch {-(-self.updates // self.steps)}; "
                 "what was saved before stays; try a smaller --lr"
             )
         now = {"epoch": epoch, "updates": self.updates, "loss": float(losses @ sizes / sizes.sum())}
-        taken = checkpoint.take(
-            self.config, epoch, model, metrics | now | {"train_s": round(self.seconds, 3)}, self.split.digest
-        )
+        measured = {**metrics, **pixels, **now, "train_s": round(self.seconds, 3)}
+        taken = checkpoint.take(self.config, epoch, model, measured, self.split.digest)
         hidden = ("auroc_n_normal", "auroc_n_anomalous", "auroc_definition")
         return Evaluation(taken, now | {k: v for k, v in metrics.items() if k not in hidden}, scores)
 
