@@ -32,11 +32,19 @@ CENSORED = "censored: threshold not reached"
 
 @dataclass(frozen=True)
 class Rule:
-    """How the evaluation of each run is chosen. `target`: updates (0: the most that all runs have) or the threshold."""
+    """How the evaluation of each run is chosen.
+
+    `target`: epochs (0 or NaN: as trained), updates (0: the most that all runs have), or the threshold.
+    """
 
     protocol: str = "last"
     matching: str = "epochs"
     target: float = math.nan
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is each run's last evaluation, which needs no history."""
+        return self.protocol == "last" and self.matching == "epochs" and not self.target > 0
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ def complete_rule(runs: Sequence[Run], histories: Histories | None, rule: Rule) 
 
 def check_rule(rule: Rule, histories: Histories | None) -> None:
     """Raise InputError for a rule that lacks its history or its threshold."""
-    if (rule.protocol != "last" or rule.matching != "epochs") and histories is None:
+    if not rule.is_last and histories is None:
         raise InputError(
             f"--history: expected a sweep's history.csv for --protocol {rule.protocol} --matching {rule.matching}, "
             "found none; name it"
@@ -139,7 +147,7 @@ def choose(run: Run, histories: Histories | None, rule: Rule) -> Evaluation | st
     """The evaluation of a run that the rule chooses, or in words why there is none."""
     if run.trouble:
         return run.trouble
-    if histories is None or (rule.protocol == "last" and rule.matching == "epochs"):
+    if histories is None or rule.is_last:
         return run.last
     if run.name not in histories:
         return "without a history"
@@ -160,7 +168,7 @@ def describe(cells: Cells) -> list[str]:
     seeds = sorted({run.seed for run in cells.runs.values()})
     datasets = sorted({run.settings["dataset"] for run in cells.runs.values()})
     matches = {
-        "epochs": "equal epochs",
+        "epochs": f"equal epochs, {cells.rule.target:g}" if cells.rule.target > 0 else "epochs as trained",
         "updates": f"equal updates, at or before {cells.rule.target:g}",
         "fit": f"matched fit, common training L2 first at most {cells.rule.target:g}, to the grain of the evaluations",
     }

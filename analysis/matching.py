@@ -1,8 +1,8 @@
 """Which evaluation of a run is compared: histories cut to a match, then a selection protocol; pure functions.
 
-The match cuts a history: not at all (equal epochs), after so many updates, or at the first evaluation whose common
-training L2 is at most a threshold. The protocol then selects among what is left. With `fit` and `last` that is the
-first crossing.
+The match cuts a history: after so many epochs (or not at all), after so many updates, or at the first evaluation whose
+common training L2 is at most a threshold. The protocol then selects among what is left. With `fit` and `last` that is
+the first crossing.
 """
 
 import math
@@ -51,6 +51,16 @@ PROTOCOL_TEXTS = {
 }
 
 
+def until_epoch(history: History, epoch: float) -> History:
+    """The evaluations up to the first with so many whole epochs; all of them for 0 or NaN."""
+    if not epoch > 0:
+        return history
+    for index, at in enumerate(history):
+        if at.epoch >= epoch:
+            return history[: index + 1]
+    return history
+
+
 def until_updates(history: History, updates: float) -> History:
     """The evaluations at or before so many updates."""
     return [at for at in history if at.updates <= updates]
@@ -75,7 +85,7 @@ def until_crossing(history: History, threshold: float) -> History:
 
 
 MATCHINGS: dict[str, Callable[[History, float], History]] = {
-    "epochs": lambda history, _: history,
+    "epochs": until_epoch,
     "updates": until_updates,
     "fit": until_crossing,
 }

@@ -166,9 +166,19 @@ def read_table(path: Path, needed: Iterable[str], what: str) -> tuple[list[str],
 
 
 def chosen(runs: Sequence[Run], where: Sequence[str]) -> list[Run]:
-    """The runs with the settings `where`, each `name=value`; a LAMP option chooses among LAMP runs alone."""
+    """The runs with the settings `where`, each `name=value`; a LAMP option chooses among LAMP runs alone.
+
+    `name!=value` leaves runs out.
+    """
     for condition in where:
         name, equals, value = condition.partition("=")
+        if name.endswith("!"):
+            name = name.removesuffix("!")
+            there = sorted({run.settings[name] for run in runs if name in run.settings})
+            if value not in there:
+                raise InputError(f"--where {condition}: expected one of {', '.join(there)} to leave out, found {value}")
+            runs = [run for run in runs if run.settings[name] != value]
+            continue
         if not equals or name not in runs[0].settings:
             raise InputError(
                 f"--where {condition}: expected name=value with a setting of the runs, found no such setting; "

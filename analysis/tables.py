@@ -47,6 +47,8 @@ class Sweep:
     """Which evaluation counts: the last, the least L2 of held-out normal images, or the best test AUROC."""
     matching: Literal["epochs", "updates", "fit"] = "epochs"
     """Compare after equal epochs, equal updates, or when the common training L2 first is at most --threshold."""
+    epochs: int = 0
+    """With --matching epochs: how many; 0: as many as each run was trained."""
     updates: int = 0
     """With --matching updates: how many; 0: the most that all runs have."""
     threshold: float | None = None
@@ -130,9 +132,7 @@ def paper_table(arguments: "Table1 | Table2") -> Table:
     check_columns(cells, arguments)
     if arguments.by_task:
         return with_notes(task_table(cells), notes)
-    pairs, averages = (
-        stored(arguments, cells) if (arguments.protocol, arguments.matching) == ("last", "epochs") else (None, None)
-    )
+    pairs, averages = stored(arguments, cells) if cells.rule.is_last else (None, None)
     make = table1 if isinstance(arguments, Table1) else table2
     return with_notes(make(cells, averages, pairs, arguments.tolerance), notes)
 
@@ -169,11 +169,14 @@ def rule_of(arguments: Sweep) -> "Rule":
     """How evaluations are chosen; InputError for numbers that mean nothing."""
     from analysis.cells import Rule
 
+    if arguments.epochs < 0:
+        raise InputError(f"--epochs: expected at least 0, found {arguments.epochs}")
     if arguments.updates < 0:
         raise InputError(f"--updates: expected at least 0, found {arguments.updates}")
     if arguments.threshold is not None and not arguments.threshold > 0:
         raise InputError(f"--threshold: expected a common training L2 above 0, found {arguments.threshold:g}")
-    target = arguments.threshold if arguments.matching == "fit" else arguments.updates
+    targets = {"epochs": arguments.epochs, "updates": arguments.updates, "fit": arguments.threshold}
+    target = targets[arguments.matching]
     return Rule(arguments.protocol, arguments.matching, math.nan if target is None else float(target))
 
 

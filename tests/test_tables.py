@@ -158,7 +158,7 @@ def test_every_table_says_how_it_was_made(sweep: Path, capsys: pytest.CaptureFix
         for form in ("markdown", "csv", "latex"):
             text = shown(capsys, table, sweep / "results.csv", "--protocol", "oracle", "--format", form, *where)
             assert "Protocol: oracle (best test AUROC, that is tuning on the test set)." in text
-            assert "equal epochs" in text
+            assert "epochs as trained" in text
             assert "Epochs trained: 4. Seeds: 0, 1. LAMP: maximum over batch, attached, eps 0.001." in text
             assert "they count as missing, not as zero" in text
             assert text.startswith({"markdown": "**", "csv": "# ", "latex": "\\begin{table}"}[form])
@@ -172,6 +172,13 @@ def test_protocols_and_matches_change_the_table(sweep: Path, capsys: pytest.Capt
     assert float(oracle["ours: L2"][0]) == pytest.approx(float(at_end["ours: L2"][0]) + 0.02, abs=2e-4)
     assert float(validation["ours: L2"][0]) == pytest.approx(float(at_end["ours: L2"][0]) - 0.01, abs=2e-4)
     assert oracle["epoch, mean"][0] == "2"
+    early = gains("--epochs", "2")
+    assert early["epoch, mean"][0] == "2"
+    assert early["ours: L2"][0] == oracle["ours: L2"][0]
+    left = gains("--where", "normal!=8")
+    assert left["tasks: wins/ties/losses"][0] == "2/0/0"
+    with pytest.raises(InputError, match="expected one of 3, 4, 8 to leave out, found 5"):
+        gains("--where", "normal!=5")
     updates = gains("--matching", "updates", "--updates", "14")
     assert updates["updates, mean"] == ["4", "14", "–", "–", "–", "–"]
     assert updates["ours: L2"][3] == "missing (0 of 3 tasks)"
