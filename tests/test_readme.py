@@ -16,6 +16,7 @@ COMMANDS = [line for block in BLOCKS for line in block.strip().splitlines()]
 
 def run(line: str, folder: Path) -> None:
     words = shlex.split(line)
+    words = [str(ROOT / word) if word.startswith("sweeps/") else word for word in words]
     words = [{"python": sys.executable, "mpirun": str(BIN / "mpirun")}.get(word, word) for word in words]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "LANDSCAPE_CACHE": str(folder / "cache")}
     done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=600, check=False)
@@ -39,16 +40,27 @@ def test_one_model_step_by_step(tmp_path: Path) -> None:
     assert len(lines) >= 9
     for line in lines:
         run(line, tmp_path)
-    for name in ("fig1.pdf", "auroc.png", "fig2.svg", "fig4.png", "scores.pdf", "runs/a/surface.h5"):
+    for name in (
+        "fig1.pdf",
+        "auroc.png",
+        "fig2.svg",
+        "fig4.png",
+        "scores.pdf",
+        "runs/a/surface.h5",
+        "runs/demo/results.csv",
+    ):
         assert (tmp_path / name).stat().st_size > 1000
 
 
 @pytest.mark.slow
 def test_the_cluster_line_with_mpirun_for_srun(checkpoint: Path, tmp_path: Path) -> None:
-    (line,) = re.findall(r"^srun .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    line = line.replace("srun --ntasks 64", "mpirun -n 3").replace(":101", ":9")
+    sweep, surface = re.findall(r"^srun .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    line = surface.replace("srun --ntasks 64", "mpirun -n 3").replace(":101", ":9")
     run(line.replace("runs/a/checkpoint.pt", str(checkpoint)), tmp_path)
     assert (tmp_path / "surface.h5").exists()
+    line = sweep.replace("srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8", "mpirun -n 3")
+    run(line.replace("full/table1", "demo"), tmp_path)
+    assert (tmp_path / "runs/table1/results.csv").read_text().count(",done,") == 8
 
 
 @pytest.mark.slow

@@ -153,3 +153,9 @@ def stacks(runs: Sequence[PlannedRun], keys: Sequence[Any], largest: int) -> lis
             open_groups[key] = group
         group.append(run)
     return groups
+
+
+def config_from_text(row: dict[str, str]) -> RunConfig:
+    """The config of a row of results.csv; KeyError or ValueError if it is no such row."""
+    kinds: dict[Any, Any] = {int: int, float: float, bool: lambda text: text == "True"}
+    return RunConfig(**{name: kinds.get(TYPES[name], str)(row[name]) for name in FIELDS})
