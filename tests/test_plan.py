@@ -76,7 +76,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         read_plan(tmp_path / "bad.toml")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.toml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").rglob("*.toml")), ids=lambda path: path.name)
 def test_the_shipped_sweeps_can_be_read(path: Path) -> None:
     assert read_plan(path)
 
