@@ -197,10 +197,11 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
         torch.testing.assert_close(other, results[0], rtol=1e-10, atol=0)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_overlaying_is_the_adjoint_of_taking_patches(kernel: int) -> None:
-    images = pictures(2, 3, 8 + kernel - 1, 12 + kernel - 1, 5)
-    rows = pictures(2, 3 * 4 * 6, kernel**2 * 5, seed=1)
+def test_overlaying_is_the_adjoint_of_taking_patches(kernel: int, channels: int) -> None:
+    images = pictures(2, 3, 8 + kernel - 1, 12 + kernel - 1, channels)
+    rows = pictures(2, 3 * 4 * 6, kernel**2 * channels, seed=1)
     there, back = patches(images, kernel), overlaid(rows, 3, 4, 6, kernel)
     assert there.shape == rows.shape
     assert back.shape == images.shape

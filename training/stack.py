@@ -35,6 +35,7 @@ from training.models import SLOPE, Autoencoder
 
 EPS, MOMENTUM = 1e-5, 0.1  # of torch's batch norm
 SHAPE_FIELDS = ("model", "channels", "width", "depth", "kernel", "optimizer", "lr")
+FEW_CHANNELS = 4  # an image has 1 or 3
 CHUNK_IMAGES = 64  # in a chunk of models: few calls an image, and activations that still fit in cache
 
 
@@ -149,6 +150,10 @@ def patches(padded: Tensor, kernel: int) -> Tensor:
     k, images, height, width, channels = padded.shape
     h, w = height // 2 - kernel // 2, width // 2 - kernel // 2
     model, image, row, column, _ = padded.stride()
+    if channels <= FEW_CHANNELS:  # taps outermost in memory, so that a row of pixels is copied at a time
+        shape = (k, kernel, kernel, channels, images, h, w)
+        windows = padded.as_strided(shape, (model, row, column, 1, image, 2 * row, 2 * column))
+        return windows.reshape(k, kernel**2 * channels, -1).transpose(1, 2)
     shape = (k, images, h, w, kernel, kernel, channels)
     windows = padded.as_strided(shape, (model, image, 2 * row, 2 * column, row, column, 1))
     return windows.reshape(k, images * h * w, -1)
@@ -220,7 +225,7 @@ class Chunk:
             else:
                 values = values.add_(bias).sigmoid_()
                 kept = []
-            values = values.view(k, count, height, width, layer.outputs)
+            values = values.reshape(k, count, height, width, layer.outputs)
             saved.append([inputs, values, *kept])
         return values, saved
 
@@ -258,32 +263,59 @@ class Chunk:
 def normalized(
     values: Tensor, bias: Tensor, affine: Sequence[Tensor], running: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Batch norm and leaky ReLU of (k, M, C) over M, which updates `running`; and what the backward pass needs."""
-    count = values.shape[1]
+    """Batch norm and leaky ReLU of (k, M, C) over M, which updates `running`; and what the backward pass needs.
+
+    For one model it is torch's own batch norm, which passes over memory fewer times; for more, one call serves all.
+    """
+    k, count, channels = values.shape
     if count == 1:
         raise ValueError("batch norm: expected more than one value a channel, found a 1×1 code in a batch of one")
+    if k == 1:
+        scale, shift, mean, variance = (vector.view(channels) for vector in (*affine, *running))
+        result, *kept = torch.native_batch_norm(as_image(values), scale, shift, mean, variance, True, MOMENTUM, EPS)
+        running[0].add_(bias, alpha=MOMENTUM)
+        return F.leaky_relu_(as_rows(result), SLOPE), [values, *kept]
     mean = values.sum(1, keepdim=True).div_(count)
     centred = values.sub_(mean)
     variance = centred.square().sum(1, keepdim=True).div_(count)
     inverse = (variance + EPS).rsqrt_()
-    hats = centred.mul_(inverse)
     running[0].lerp_(mean.add_(bias), MOMENTUM)
     running[1].lerp_(variance.mul_(count / (count - 1)), MOMENTUM)
     scale, shift = affine
-    return F.leaky_relu_(torch.addcmul(shift, hats, scale), SLOPE), [hats, inverse]
+    return F.leaky_relu_(torch.addcmul(shift, centred, scale * inverse), SLOPE), [centred, inverse]
 
 
 def normalized_backward(
     gradient: Tensor, kept: Sequence[Tensor], affine: Sequence[Tensor], to_affine: Sequence[Tensor]
 ) -> Tensor:
     """The gradient (k, M, C) before batch norm of that after it; writes those of its scale and shift."""
-    hats, inverse = kept
-    to_scale, to_shift = to_affine
-    count = gradient.shape[1]
+    k, count, channels = gradient.shape
+    scale, (to_scale, to_shift) = affine[0], to_affine
+    if k == 1:
+        values, mean, inverse = kept
+        result, *vectors = torch.ops.aten.native_batch_norm_backward(
+            as_image(gradient), as_image(values), scale.view(channels), None, None, mean, inverse, True, EPS, [True] * 3
+        )
+        for target, vector in zip(to_affine, vectors, strict=True):
+            target.copy_(vector)
+        return as_rows(result)
+    centred, inverse = kept
     torch.sum(gradient, 1, keepdim=True, out=to_shift)
-    torch.sum(gradient * hats, 1, keepdim=True, out=to_scale)
-    factor = affine[0] * inverse
-    return torch.addcmul(gradient, hats, to_scale / -count).sub_(to_shift / count).mul_(factor)
+    torch.sum(gradient * centred, 1, keepdim=True, out=to_scale).mul_(inverse)
+    # γ/σ·(g − mean(g) − x̂·mean(g·x̂)), as slope·x + offset + factor·g
+    factor = scale * inverse
+    slope, offset = factor * inverse * to_scale / -count, factor * to_shift / -count
+    return torch.addcmul(offset, centred, slope).addcmul_(gradient, factor)
+
+
+def as_image(rows: Tensor) -> Tensor:
+    """(1, M, C) as one image (1, C, 1, M) that torch takes for channels innermost in memory."""
+    return rows[:, None].permute(0, 3, 1, 2)
+
+
+def as_rows(image: Tensor) -> Tensor:
+    """Undo :func:`as_image`."""
+    return image[:, :, 0].transpose(1, 2)
 
 
 def adam(rows: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[Sequence[Tensor]], lr: float) -> None:
