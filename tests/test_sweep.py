@@ -124,7 +124,9 @@ def test_what_is_done_is_not_repeated_and_the_tables_are_made_anew(plan: Path, t
     (out / "results.csv").unlink()
     main([str(plan), "--out", str(out), "--threads", "1"])
     after = rows(out)
-    assert [row["digest"] for row in after] == [row["digest"] for row in before]
+    assert [row["digest"] for row in after[1:]] == [row["digest"] for row in before[1:]]
+    # Trained again alone, not in a stack of four: equal to rounding.
+    assert float(after[0]["train_l2"]) == pytest.approx(float(before[0]["train_l2"]), rel=1e-4)
     changed = [name for name, then in times.items() if (out / name / "checkpoint.pt").stat().st_mtime_ns != then]
     assert changed == [before[0]["run"]]
 
