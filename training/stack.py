@@ -21,7 +21,6 @@ import copy
 import functools
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import RunConfig
+from training.device import thread_pool
 from training.losses import LOSS_FIELDS, training_batch_losses
 from training.models import SLOPE, Autoencoder
 
@@ -375,8 +375,10 @@ class Stack:
         """One update of each model on its batch (B, C, H, W), of equal shapes; the losses (K,), means over a batch."""
         if len(batches) != len(self):
             raise ValueError(f"step: expected {len(self)} batches, one a model, found {len(batches)}")
-        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        bounds = chunk_bounds(len(self), len(batches[0]), threads)
+        on_cpu = self.device.type == "cpu"
+        threads = torch.get_num_threads() if on_cpu else 1
+        # A GPU has no caches to fit into, and calls to save.
+        bounds = chunk_bounds(len(self), len(batches[0]), threads) if on_cpu else [(0, len(self))]
         work = [(a, b, batches[a:b]) for a, b in bounds]
         if threads > 1 and len(work) > 1:
             parts = list(_pool(threads).map(lambda part: self._update(*part), work))
@@ -471,15 +473,4 @@ def _tracked(model: nn.Module) -> int:
     return max((int(norm.num_batches_tracked) for _, norm in stages(model) if norm is not None), default=0)  # type: ignore[arg-type]
 
 
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Python threads that each compute with one torch thread; the caller's own number stays as it is."""
-
-    def alone() -> None:
-        torch.get_num_threads()  # first, or the thread's lazy set-up would undo the next line
-        torch.set_num_threads(1)
-
-    pool = ThreadPoolExecutor(threads, initializer=alone)
-    list(pool.map(lambda _: None, range(threads)))
-    torch.set_num_threads(threads)  # part of the setting is global
-    return pool
+_pool = functools.cache(thread_pool)  # kept: a new one for every step would cost more than the step
