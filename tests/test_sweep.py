@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,30 @@ def test_states_are_read_from_the_folders(plan: Path, tmp_path: Path) -> None:
     runs = read_plan(plan)
     records = Records(tmp_path / "none", runs)
     assert [records.count(state) for state in State] == [0, 0, 4]
+
+
+def test_progress_counts_and_expects_an_end(plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.progress import Progress
+
+    plan.write_text(SMALL + DIVERGING)
+    out, runs = tmp_path / "out", read_plan(plan)
+    out.mkdir()
+    records = Records(out, runs)
+    records.load(retry=False)
+    progress = Progress(records, runs, enabled=True)
+    (out / ".running-0").write_text("\n".join(run.name for run in runs[:2]))
+    assert progress.text() == "running 2, left 4"
+    main([str(plan), "--out", str(out), "--threads", "1"])
+    (out / ".running-0").write_text("\n".join(run.name for run in runs))
+    monkeypatch.setattr(time, "monotonic", lambda: progress.start + 100)
+    records.update(runs[:3])
+    assert re.fullmatch(r"running 3, left 0, expected end \d\d:\d\d", progress.text())
+    end = progress.expected_end()
+    assert end is not None
+    from training.cost import estimated_seconds
+
+    costs = [estimated_seconds(run.config) for run in runs]
+    left = (end - datetime.now()).total_seconds()
+    assert left == pytest.approx(100 * sum(costs[3:]) / sum(costs[:3]), abs=5)
+    records.update(runs)
+    assert progress.text().startswith("running 0, left 0, failed 1")

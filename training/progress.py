@@ -31,13 +31,18 @@ class Progress:
         if self.bar.disable:
             return
         self.bar.n = len(self.records.runs) - self.records.count(State.LEFT)
+        self.bar.set_postfix_str(self.text())
+
+    def text(self) -> str:
+        """Such as `running 20, left 60, failed 1, expected end 14:05`."""
         running = self.records.running()
         parts = [f"running {running}", f"left {self.records.count(State.LEFT) - running}"]
         if failed := self.records.count(State.FAILED):
             parts.append(f"failed {failed}")
         if end := self.expected_end():
-            parts.append(f"expected end {end:%H:%M}" if end - datetime.now() < timedelta(hours=20) else f"end {end:%c}")
-        self.bar.set_postfix_str(", ".join(parts))
+            today = end - datetime.now() < timedelta(hours=20)
+            parts.append(f"expected end {end:%H:%M}" if today else f"expected end {end:%Y-%m-%d %H:%M}")
+        return ", ".join(parts)
 
     def expected_end(self) -> datetime | None:
         """By the estimated cost of what was done since the start and of what is left; None before the first run."""
