@@ -23,6 +23,8 @@ LABELS = {
     "l2-lamp": "L2-LAMP",
     "l1-lamp": "L1-LAMP",
     "ssim-lamp": "SSIM-LAMP",
+    "l4": "L4",
+    "l4-lamp": "L4-LAMP",
     "own": "own training loss",
     "auroc": "AUROC",
 }
