@@ -18,6 +18,17 @@ def config_of(grid: Grid) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
+def probe_of(grid: Grid) -> dict[str, Any]:
+    """Of a linear probe, what it states of the autoencoder whose encoder it has; empty for other models."""
+    probe = grid.meta.get("checkpoint_metrics", {}).get("probe", {})
+    return probe if isinstance(probe, dict) else {}
+
+
+def settings_of(grid: Grid) -> dict[str, Any]:
+    """The configuration that a model is compared by: its own, or for a probe that of the autoencoder."""
+    return {**config_of(grid), **probe_of(grid)}
+
+
 def score_text(grid: Grid) -> str:
     """AUROC or accuracy of the checkpoint with its 95% interval; empty where there is neither.
 
@@ -57,7 +68,8 @@ def data_text(grid: Grid) -> str:
     if "dataset" not in config:
         return ""
     if config.get("task") == "classify":
-        return f"{config['dataset']}, all digits"
+        of = f", encoders of normal: {probe_of(grid).get('normal')}" if probe_of(grid) else ""
+        return f"{config['dataset']}, all digits{of}"
     normal = {"mvtec": config.get("category"), "folder": Path(config.get("train_dir", "")).name}
     return f"{config['dataset']}, normal: {normal.get(config['dataset'], config.get('normal'))}"
 

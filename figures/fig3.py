@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import tyro
@@ -12,7 +12,16 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from figures.captions import config_of, data_text, differences, metric_text, score_text, value_at_model
+from figures.captions import (
+    config_of,
+    data_text,
+    differences,
+    metric_text,
+    probe_of,
+    score_text,
+    settings_of,
+    value_at_model,
+)
 from figures.style import PAGE, check_out, heights, label, save, shared_limits, use_style
 from figures.surface import axis_label, color_ticks, complete_part, draw_contours, is_log, plane_of
 from landscape.grid import Grid, read_grid
@@ -130,16 +139,6 @@ def draw_blank(ax: Axes, cell: Cell) -> None:
     """Say in an empty panel that there is no surface for it."""
     ax.set(xticks=[], yticks=[], box_aspect=1)
     ax.text(0.5, 0.5, f"no surface of\n{label(cell[0])},\nbatch size {cell[1]}", ha="center", va="center", color="0.4")
-
-
-def settings_of(grid: Grid) -> dict[str, Any]:
-    """The configuration that places a model: its own, or for a probe that of the autoencoder it was made of."""
-    return {**config_of(grid), **probe_of(grid)}
-
-
-def probe_of(grid: Grid) -> dict[str, Any]:
-    probe = grid.meta.get("checkpoint_metrics", {}).get("probe", {})
-    return probe if isinstance(probe, dict) else {}
 
 
 def kind_of(grid: Grid) -> str:
