@@ -12,6 +12,7 @@ from conftest import SMALL, run_python, train_small
 from landscape.directions import random_directions
 from landscape.evaluate import Evaluator
 from landscape.grid import read_grid
+from landscape.metric import Metric
 from landscape.metrics import cross_entropy, is_right, resolve_metrics
 from landscape.problem import Problem
 from landscape.sources import from_checkpoint
@@ -96,12 +97,10 @@ def test_the_training_images_are_the_first_set_and_keep_their_digits(classifier:
 
 def test_outputs_are_probabilities_wherever_the_weights_move(classifier: Path) -> None:
     problem = from_checkpoint(classifier, None, 20)
-    problem.metrics = {
-        "sum": dataclasses.replace(resolve_metrics(problem, ["l2"])[0], per_sample=lambda o, t: o.sum(1))
-    }
+    total = Metric("sum", "sum of the outputs", lambda output, _: output.sum(1), over=("train",))
     plane = random_directions(problem.model, seed=0)
     assert {name.split(".")[0] for name, step in plane[0].params.items() if step.any()} == {"encoder", "head"}
-    evaluator = Evaluator(problem, list(problem.metrics.values()), [plane], CPU)
+    evaluator = Evaluator(problem, [total], [plane], CPU)
     for steps in ([0.0, 0.0], [1.0, -0.7], [-0.3, 2.0]):
         np.testing.assert_allclose(evaluator.at(0, steps)[0], 1, rtol=1e-5)
 
@@ -129,14 +128,16 @@ def test_fixed_metrics_depend_on_the_weights_alone(classifier: Path, tmp_path: P
     assert first[-1] > 2 * second[-1]  # each its own loss
 
 
-def test_points_computed_together_equal_single_ones(classifier: Path) -> None:
+def test_the_rewritten_pass_and_points_computed_together_equal_plain_single_ones(classifier: Path) -> None:
     problem = from_checkpoint(classifier, None, 60)
     metrics = resolve_metrics(problem, [*FIXED, "own", "accuracy"])
-    evaluator = Evaluator(problem, metrics, [random_directions(problem.model, seed=0)], CPU)
+    plane = random_directions(problem.model, seed=0)
+    plain, fast = (Evaluator(problem, metrics, [plane], CPU, allow_rewrite=allow) for allow in (False, True))
     points = [[0.0, 0.0], [1.0, -0.7], [-0.3, 2.0]]
-    single = evaluator.at_many(0, points)
-    evaluator.points_per_call = 2
-    np.testing.assert_allclose(evaluator.at_many(0, points), single, rtol=2e-4, atol=1e-6)
+    single = plain.at_many(0, points)
+    np.testing.assert_allclose(fast.at_many(0, points), single, rtol=2e-4, atol=1e-6)
+    plain.points_per_call = 2
+    np.testing.assert_allclose(plain.at_many(0, points), single, rtol=2e-4, atol=1e-6)
 
 
 def test_batch_norm_of_a_classifier_is_recalibrated_over_its_training_images(classifier: Path) -> None:

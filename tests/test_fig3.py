@@ -22,7 +22,7 @@ PROBE = {**CLASSIFIER, "probe": {"digest": "abc", "normal": 3, "loss": "l2-lamp"
 
 
 def bowl(
-    scale: float, loss: str = "l2", batch_size: int = 128, scores: dict[str, Any] = CLASSIFIER, x: str = ""
+    scale: float, loss: str = "l2", batch_size: int = 128, scores: dict[str, Any] = CLASSIFIER, x: str = "-1:1:11"
 ) -> Grid:
     classify = "accuracy" in scores
     over = "classes" if classify else "pixels"
@@ -42,7 +42,7 @@ def bowl(
         },
         "checkpoint_metrics": scores,
     }
-    grid = empty_grid(parse_axis("x", x or "-1:1:11"), parse_axis("y", "-1:1:9"), ["l2", "own", "accuracy"], 2, meta)
+    grid = empty_grid(parse_axis("x", x), parse_axis("y", "-1:1:9"), ["l2", "own", "accuracy"], 2, meta)
     xs, ys = np.meshgrid(grid.x.values, grid.y.values)
     for name in grid.values:
         grid.values[name][:] = scale * np.exp(xs**2 + 2 * ys**2)
@@ -105,8 +105,8 @@ def test_under_a_panel_stand_accuracy_or_auroc_and_the_value_at_the_model() -> N
     assert classifier.get_xlabel().splitlines()[1:] == ["accuracy 0.900 [0.826, 0.945]", "at the model 4"]
     assert autoencoder.get_xlabel().splitlines()[1:] == ["AUROC 0.900 [0.850, 0.930]", "at the model 4"]
     assert score_text(bowl(1, scores={"accuracy": 0.9})) == "accuracy 0.900"
-    beside = bowl(1, x="0.5:1:11")
-    assert "at the model" not in panels(fig3.draw([*whole()[1:], ("x", beside)][1:], "l2"))[0][0].get_xlabel()
+    beside = fig3.draw([("a", bowl(1, x="0.5:1:11")), ("b", bowl(1, "l2-lamp"))], "l2")
+    assert ["at the model" in ax.get_xlabel() for (ax,) in panels(beside)] == [False, True]
 
 
 def test_figure_1_says_accuracy_and_classes_too() -> None:

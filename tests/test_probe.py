@@ -108,7 +108,7 @@ def test_again_does_nothing_and_another_model_or_config_is_refused(
     before = probed.stat().st_mtime_ns
     run(checkpoint, probed.parent, "--batch-size", "32")
     assert probed.stat().st_mtime_ns == before
-    with pytest.raises(InputError, match="found one of lr 0.001; choose another --out"):
+    with pytest.raises(InputError, match=r"found one of lr 0\.001; choose another --out"):
         run(checkpoint, probed.parent, "--batch-size", "32", "--lr", "0.1")
     other = train_small(tmp_path, "l2-lamp", "--epochs", "1")
     with pytest.raises(InputError, match="expected no other model's probe, found one; choose another --out"):
