@@ -12,6 +12,7 @@ import tyro
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from figures.captions import config_of, differences, metric_text, score_text, value_at_model
 from figures.style import PAGE, check_out, heights, label, save, shared_limits, use_style
 from figures.surface import color_ticks, complete_part, draw_contours, draw_surface, is_log, plane_of
 from landscape.grid import Grid, read_grid
@@ -21,8 +22,8 @@ DESCRIPTION = """Draw the surfaces of two or more models under one metric, with 
 
 Example: python -m figures.fig1 runs/a/surface.h5 runs/b/surface.h5 --metric l2 --out fig1.png
 
-Under each model stands its AUROC with its 95% interval. Metrics whose definitions differ between the models (own) have
-no common unit: their panels keep their own limits."""
+Under each model stands its AUROC, or accuracy, with its 95% interval. Metrics whose definitions differ between the
+models (own) have no common unit: their panels keep their own limits."""
 
 
 LONGEST_WAIT = 86_400  # seconds
@@ -76,7 +77,7 @@ def draw(grids: Sequence[tuple[str, Grid]], metric: str, height: str = "log", pl
     shared = len(definitions) == 1
     figure = Figure(figsize=(PAGE, 3.05 * len(grids)))
     cells = figure.add_gridspec(len(grids), 2, width_ratios=(1.3, 1), wspace=0.2, hspace=0.32)
-    name = label(metric) if metric in ("own", "auroc") else f"{label(metric)} loss (sum over pixels)"
+    name = metric_text([grid for _, grid in grids], metric)
     for row, (source, grid) in enumerate(grids):
         limits = shared_limits(raised if shared else [raised[row]])
         solid = figure.add_subplot(cells[row, 0], projection="3d")
@@ -95,25 +96,16 @@ def draw(grids: Sequence[tuple[str, Grid]], metric: str, height: str = "log", pl
     return figure
 
 
-def differences(grids: Sequence[Grid]) -> list[str]:
-    """What two surfaces must have in common to be compared, and these have not: plane, range, images."""
-    names = ("x", "y", "seed", "normalization", "orthogonal", "data", "samples", "batch_norm", "precision")
-    identities = [grid.meta.get("identity", {}) for grid in grids]
-    return [name for name in names if any(other.get(name) != identities[0].get(name) for other in identities)]
-
-
 def row_text(grid: Grid, source: str, values: NDArray[np.float64], metric: str) -> str:
-    """The table row below a model: its loss, batch size, AUROC with interval, and the metric at its weights."""
-    config, scores = grid.meta.get("config", {}), grid.meta.get("checkpoint_metrics", {})
-    parts = [f"trained with {label(config['loss'])}" if "loss" in config else (grid.meta.get("name") or source)]
-    if "batch_size" in config:
-        parts.append(f"batch {config['batch_size']}")
-    if "auroc" in scores:
-        parts.append(f"AUROC {scores['auroc']:.3f} [{scores['auroc_low']:.3f}, {scores['auroc_high']:.3f}]")
-    here = np.flatnonzero(grid.x.values == 0), np.flatnonzero(grid.y.values == 0)
-    if all(len(index) for index in here):
-        parts.append(f"{label(metric)} at the model {values[here[1][0], here[0][0]]:.4g}")
-    return "  |  ".join(parts)
+    """The table row below a model: its loss, batch size, score with interval, and the metric at its weights."""
+    config, centre = config_of(grid), value_at_model(grid, values)
+    parts = [
+        f"trained with {label(config['loss'])}" if "loss" in config else (grid.meta.get("name") or source),
+        f"batch {config['batch_size']}" if "batch_size" in config else "",
+        score_text(grid),
+        "" if centre is None else f"{label(metric)} at the model {centre:.4g}",
+    ]
+    return "  |  ".join(part for part in parts if part)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,11 @@ def ticks_of(limits: tuple[float, float], log: bool) -> list[float]:
     ]
     if log and 3 <= len(round_values) <= 12:
         return round_values
+    if log and len(round_values) < 3:  # a narrow range: round values of another spacing
+        values = [
+            float(value) for value in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(10**low, 10**high) if value > 0
+        ]
+        return [height for value in values if low <= (height := math.log10(value)) <= high]
     return [float(tick) for tick in MaxNLocator(6).tick_values(low, high) if low <= tick <= high]
 
 

@@ -16,7 +16,7 @@ class Metric:
 
     per_sample: (output, target) of consecutive samples -> one value for each `group` of them (the last may be ragged).
     over: the sets whose values `reduce` takes, in this order, as arrays; sizes are the samples behind each value.
-    transform: "log" or "none", for plots and interpolation.
+    transform: "log" or "none", for plots and interpolation. images: whether targets must be images, (N, C, H, W).
     """
 
     name: str
@@ -26,6 +26,7 @@ class Metric:
     group: int = 1
     reduce: Callable[[Sequence[Values], Sequence[Values]], tuple[float, float]] | None = None
     transform: str = "log"
+    images: bool = False
 
     def value(self, values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
         """The metric and its standard error from the values of its sets."""

@@ -1,14 +1,19 @@
-"""The metrics that can be named: losses and AUROC of any problem, `own` of a checkpoint's."""
+"""The metrics that can be named: losses and AUROC of any problem, those of a classifier, `own` of a checkpoint's."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+
+import torch
+from torch import Tensor
 
 from landscape.metric import FIRST_SET, Metric, Values
 from landscape.problem import Problem
 from training.command import InputError
 from training.config import RunConfig
-from training.losses import BASES, FIXED_LAMP, per_sample_loss, training_batch_losses
+from training.losses import BASES, FIXED_LAMP, LOSSES, per_sample_loss, training_batch_losses
 from training.score import anomaly_score, auroc
+
+WINDOWED = ("ssim",)  # bases that look at a pixel's neighbours, so at images alone
 
 
 def auroc_of_scores(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
@@ -17,24 +22,57 @@ def auroc_of_scores(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[
     return result.value, result.stderr
 
 
-def _loss_metric(name: str) -> Metric:
+def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """`-Σ_c target_c · log output_c` of probabilities (B, classes) -> (B,).
+
+    Where single precision has no logarithm of a probability the smallest normal number stands in for it, so a class
+    costs at most 87.3; NaN stays NaN.
+    """
+    return -(target * output.clamp_min(torch.finfo(torch.float32).tiny).log()).sum(1)
+
+
+def is_right(output: Tensor, target: Tensor) -> Tensor:
+    """1 where the most probable class of `output` (B, classes) is that of the one-hot `target`, else 0; (B,)."""
+    return (output.argmax(1) == target.argmax(1)).to(output.dtype)
+
+
+def loss_metric(name: str, summed_over: str) -> Metric:
+    """The fixed loss `name` of :mod:`training.losses`, its definition saying what a sample's values are."""
     base, amplified = name.removesuffix("-lamp"), name.endswith("-lamp")
     how = f", amplified by LAMP with scale=none, eps={FIXED_LAMP.eps:g}" if amplified else ""
     return Metric(
         name,
-        f"{base.upper()} loss{how}, summed over pixels, mean over samples; standard error over samples",
+        f"{base.upper()} loss{how}, summed over {summed_over}, mean over samples; standard error over samples",
         per_sample_loss(name, FIXED_LAMP),
+        images=base in WINDOWED,
     )
 
 
 METRICS: dict[str, Metric] = {
-    **{name: _loss_metric(name) for base in BASES for name in (base, f"{base}-lamp")},
+    **{name: loss_metric(name, "pixels") for base in BASES for name in (base, f"{base}-lamp")},
     "auroc": Metric(
         "auroc",
         "AUROC of the mean L2 per sample, test-anomalous against test-normal; DeLong standard error",
         anomaly_score,
         over=("test-normal", "test-anomalous"),
         reduce=auroc_of_scores,
+        transform="none",
+    ),
+}
+
+#: of probabilities against one-hot labels; the accuracy is over the set `test`
+CLASSIFIER_METRICS: dict[str, Metric] = {
+    **{name: loss_metric(name, "classes") for name in METRICS if name in LOSSES and not METRICS[name].images},
+    "cross-entropy": Metric(
+        "cross-entropy",
+        "cross-entropy of the softmax outputs, mean over samples; standard error over samples",
+        cross_entropy,
+    ),
+    "accuracy": Metric(
+        "accuracy",
+        "share of the test samples whose most probable class is theirs; standard error over samples",
+        is_right,
+        over=("test",),
         transform="none",
     ),
 }
@@ -65,12 +103,39 @@ def _resolve(problem: Problem, name: str) -> Metric:
     known = {**METRICS, **problem.metrics}
     base, _, over = name.partition("@")
     if base not in known:
-        raise InputError(f"--metrics: expected names among {', '.join(known)}, found {base!r}")
+        raise InputError(f"--metrics: expected names among {', '.join(usable(problem))}, found {base!r}")
     metric = known[base]
     if over and metric.over != (FIRST_SET,):
         raise InputError(f"--metrics: expected {base!r} without @set: it is over {' and '.join(metric.over)}")
-    sets = (over,) if over else tuple(which or next(iter(problem.sets)) for which in metric.over)
+    sets = (over,) if over else sets_of(metric, problem)
     for which in sets:
         if which not in problem.sets:
-            raise InputError(f"--metrics: expected sets among {', '.join(problem.sets)}, found {which!r} for {name!r}")
+            raise InputError(
+                f"--metrics: expected sets among {', '.join(problem.sets)}, found {which!r} for {name!r}; "
+                f"these sets have {', '.join(usable(problem))}"
+            )
+        if not fits(metric, problem, which):
+            raise InputError(
+                f"--metrics: expected metrics among {', '.join(usable(problem))}, found {name!r}: "
+                f"the targets in {which!r} are no images"
+            )
     return replace(metric, name=name, over=sets)
+
+
+def sets_of(metric: Metric, problem: Problem) -> tuple[str, ...]:
+    """The names of the sets that `metric` is over, with the problem's first set in its place."""
+    return tuple(which or next(iter(problem.sets)) for which in metric.over)
+
+
+def fits(metric: Metric, problem: Problem, which: str) -> bool:
+    """Whether the targets in set `which` are of the kind that `metric` takes."""
+    return not metric.images or problem.sets[which].targets.ndim == 4
+
+
+def usable(problem: Problem) -> list[str]:
+    """The names of the metrics that `problem` has the samples for."""
+    return [
+        name
+        for name, metric in {**METRICS, **problem.metrics}.items()
+        if all(which in problem.sets and fits(metric, problem, which) for which in sets_of(metric, problem))
+    ]

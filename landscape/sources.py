@@ -2,16 +2,19 @@
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from landscape.metrics import own_metric
+from landscape.metrics import CLASSIFIER_METRICS, own_metric
 from landscape.params import digest_of_model
 from landscape.problem import Problem, Samples, check_problem, digest_of_sets, subsample
 from training import data
 from training.checkpoint import load_checkpoint, load_weights
 from training.command import InputError
+from training.config import RunConfig
 from training.models import build_model
 from training.patches import Patched, to_patches
 
@@ -19,7 +22,9 @@ from training.patches import Patched, to_patches
 def from_checkpoint(path: Path, data_dir: str | None, max_samples: int = 0) -> Problem:
     """The problem that a checkpoint's run was: its model, its training images and its test split.
 
-    Raises InputError if the checkpoint cannot be used, or if the data are not those it was trained on.
+    The sets of an autoencoder are `train-normal`, `test-normal` and `test-anomalous`, those of a classifier `train` and
+    `test`; what was held out of training is in none of them. Raises InputError if the checkpoint cannot be used, or if
+    the data are not those it was trained on.
     """
     checkpoint = load_checkpoint(path)
     config = checkpoint.config
@@ -27,6 +32,15 @@ def from_checkpoint(path: Path, data_dir: str | None, max_samples: int = 0) -> P
     check_data(path, checkpoint.data_digest, split.digest)
     model = build_model(config)
     load_weights(model, checkpoint, str(path))
+    problem = TASKS[config.task](model.eval(), config, split, max_samples)
+    problem.name = config.loss
+    problem.weights_digest, problem.data_digest = checkpoint.digest, split.digest
+    problem.meta = {"config": vars(config), "epoch": checkpoint.epoch, "checkpoint_metrics": checkpoint.metrics}
+    return problem
+
+
+def autoencoder_problem(model: nn.Module, config: RunConfig, split: data.Split, max_samples: int) -> Problem:
+    """Images are their own targets; a model of patches is measured on whole images, but for `own`."""
     normal = torch.from_numpy(~split.labels)
     images = {"train-normal": split.train, "test-normal": split.test[normal], "test-anomalous": split.test[~normal]}
     sets = {name: subsample(Samples(values, values), max_samples) for name, values in images.items()}
@@ -36,15 +50,23 @@ def from_checkpoint(path: Path, data_dir: str | None, max_samples: int = 0) -> P
         model, own_set = Patched(model, side, config.image_size), "train-patches"
         patches = to_patches(sets["train-normal"].inputs, side)
         sets[own_set] = subsample(Samples(patches, patches), 0)
-    return Problem(
-        model.eval(),
-        sets,
-        metrics={"own": own_metric(config, own_set)},
-        name=config.loss,
-        weights_digest=checkpoint.digest,
-        data_digest=split.digest,
-        meta={"config": vars(config), "epoch": checkpoint.epoch, "checkpoint_metrics": checkpoint.metrics},
-    )
+    return Problem(model.eval(), sets, metrics={"own": own_metric(config, own_set)})
+
+
+def classifier_problem(model: nn.Module, config: RunConfig, split: data.Split, max_samples: int) -> Problem:
+    """The targets are one-hot digits, the outputs probabilities."""
+    if split.targets is None:
+        raise ValueError("sources: expected targets with task classify, found a split without")
+    pairs = zip(("train", "test"), (split.train, split.test), split.targets, strict=True)
+    sets = {name: subsample(Samples(inputs, targets), max_samples) for name, inputs, targets in pairs}
+    return Problem(model, sets, metrics={**CLASSIFIER_METRICS, "own": own_metric(config, "train")})
+
+
+#: task -> the sets and metrics of its model
+TASKS: dict[str, Callable[[nn.Module, RunConfig, data.Split, int], Problem]] = {
+    "reconstruct": autoencoder_problem,
+    "classify": classifier_problem,
+}
 
 
 def check_data(path: Path, trained_on: str, found: str) -> None:

@@ -18,14 +18,17 @@ COMMANDS = sorted(
 def test_all_commands_are_known() -> None:
     assert {
         "training.train",
+        "training.probe",
         "landscape.surface",
         "analysis.tables",
         "analysis.panels",
         "analysis.pairs",
         "figures.fig1",
         "figures.fig2",
+        "figures.fig3",
         "figures.fig4",
         "figures.scores",
+        "figures.specification",
     } <= set(COMMANDS)
 
 
@@ -84,6 +87,22 @@ def test_bad_input_to_training(tmp_path: Path) -> None:
     assert "expected a folder that can be written" in refused("training.train", "--out", tmp_path / "file" / "x")
 
 
+def test_bad_input_to_probe(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    cases: dict[tuple[object, ...], str] = {
+        (tmp_path / "absent.pt",): "absent.pt: expected a checkpoint file, found none",
+        (tmp_path / "text.pt",): "text.pt: expected a checkpoint, found a damaged or foreign file",
+        (checkpoint, "--loss", "ssim"): "--loss: expected one without windows with --task classify, found ssim",
+        (checkpoint, "--epochs", "0"): "--epochs: expected at least 1, found 0",
+        (checkpoint, "--lr", "-1"): "--lr: expected a positive learning rate",
+        (checkpoint, "--max-train", "-1"): "--max-train: expected a number of images, or 0 for all",
+        (checkpoint, "--device", "meta"): "--device: expected auto, cpu, cuda or cuda:N",
+    }
+    for options, message in cases.items():
+        assert message in refused("training.probe", "--ckpt", *options, "--out", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.pt"]
+
+
 def test_bad_input_to_surface(tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "text.pt").write_text("no checkpoint")
     (tmp_path / "text.h5").write_text("no HDF5")
@@ -122,6 +141,9 @@ def test_bad_input_to_figures_and_tables(tmp_path: Path) -> None:
         ("figures.fig1", file, *out): "expected two or more grid files, found 1",
         ("figures.fig1", file, file, *out): "text.h5: expected a grid file",
         ("figures.fig1", file, file, "--out", tmp_path / "f.bmp"): "expected a name that ends in .png, .pdf, .svg",
+        ("figures.fig3", file, *out): "expected two or more grid files, found 1",
+        ("figures.fig3", file, file, *out): "text.h5: expected a grid file",
+        ("figures.fig3", file, file, "--out", tmp_path / "f.bmp"): "expected a name that ends in .png, .pdf, .svg",
         ("figures.fig2", tmp_path / "text.npz", *out): "text.npz: expected an NPZ file written by analysis.panels fig2",
         ("figures.fig2", tmp_path / "absent.npz", *out): "absent.npz",
         ("analysis.panels", "fig2", "--points", "1", "--out", tmp_path / "p.npz"): "--points: expected at least 2",

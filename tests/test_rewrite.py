@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models import Autoencoder, decoder_stage, output_stage
+from training.models import Autoencoder, Classifier, decoder_stage, output_stage
 from training.rewrite import (
     NotRewritableError,
     block_kernel,
@@ -117,6 +117,8 @@ def test_decoder_stages_are_exact_to_the_border(kernel: int, size: tuple[int, in
         (Autoencoder(), (1, 1, 32, 32)),
         (Autoencoder(1, 4, 2, 5), (9, 1, 12, 20)),
         (Autoencoder(3, 4, 6), (3, 3, 64, 64)),
+        (Classifier(Autoencoder(), 32, 16, 4, 10), (37, 1, 32, 32)),
+        (Classifier(Autoencoder(1, 4, 2, 5), 12, 4, 2, 3), (1, 1, 12, 12)),
         (Autoencoder(3, 4, 1), (3, 3, 10, 14)),  # blocks that the image does not fill
         (nn.Sequential(nn.Conv2d(2, 3, (3, 1), (2, 1), (0, 2), bias=False), nn.ReLU()), (4, 2, 9, 7)),
         (nn.Sequential(nn.Identity(), nn.Conv2d(2, 9, 3), nn.LeakyReLU(0.0), nn.Conv2d(9, 1, 1)), (4, 2, 9, 7)),
@@ -129,8 +131,9 @@ def test_whole_models(model: nn.Module, shape: tuple[int, ...]) -> None:
 
 @needs_operators
 @torch.no_grad()
-def test_refresh_takes_weights_and_statistics_that_changed_in_place() -> None:
-    model, images = unsettle(Autoencoder(width=4)), random_images(5, 1, 32, 32)
+@pytest.mark.parametrize("model", [Autoencoder(width=4), Classifier(Autoencoder(width=4), 32, 4, 4, 10)])
+def test_refresh_takes_weights_and_statistics_that_changed_in_place(model: nn.Module) -> None:
+    model, images = unsettle(model), random_images(5, 1, 32, 32)
     rewritten = rewrite(model, CPU)
     assert rewritten is not None
     prepared, before = rewritten.prepare(images), model(images)
@@ -196,7 +199,11 @@ def upsampling(**options: object) -> nn.Module:
         nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 2, 3)).eval(),
         nn.Sequential(),
         nn.Linear(3, 3),
-        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()),
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 3)),
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(6, 3)),
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Dropout()),
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(0)),
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Softmax(0)),
         nn.Sequential(nn.ReLU(), nn.Conv2d(1, 2, 3)),
         nn.Conv2d(2, 2, 3, groups=2),
         nn.Conv2d(1, 2, 3, dilation=2),
@@ -236,6 +243,9 @@ def test_flops_count_what_touches_the_image() -> None:
     up = rewrite(output_stage(2, 3, 3).eval(), CPU)
     assert up is not None
     assert up.flops((2, 4, 4)) == 2 * 2 * 3 * 14 * 14  # 8 outputs of 2 taps, less one at each end
+    headed = rewrite(nn.Sequential(nn.Conv2d(2, 3, 4), nn.Flatten(), nn.Linear(3, 5)).eval(), CPU)
+    assert headed is not None
+    assert headed.flops((2, 4, 4)) == 2 * 2 * 3 * 16 + 2 * 3 * 5
     autoencoder = rewrite(Autoencoder().eval(), CPU)
     assert autoencoder is not None
     assert autoencoder.batch_size((1, 32, 32)) == 128

@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from training.score import anomaly_score, auroc
+from training.score import anomaly_score, auroc, wilson_interval
 
 scores = st.lists(st.integers(-3, 3), min_size=1, max_size=25)
 
@@ -82,3 +83,14 @@ def test_anomaly_score_is_the_mean_square_over_pixels() -> None:
     expected = np.array([np.mean((o - t) ** 2) for o, t in zip(output.numpy(), target.numpy(), strict=True)])
     np.testing.assert_allclose(anomaly_score(output, target).numpy(), expected, rtol=1e-6)
     np.testing.assert_allclose(anomaly_score(output.numpy(), target.numpy()), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 1), (0, 40), (7, 9), (40, 40), (9_300, 10_000)])
+def test_interval_of_an_accuracy_is_wilsons(right: int, count: int) -> None:
+    expected = scipy.stats.binomtest(right, count).proportion_ci(method="wilson")
+    np.testing.assert_allclose(wilson_interval(right / count, count), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_an_interval_needs_trials() -> None:
+    with pytest.raises(ValueError, match="expected at least one trial, found 0"):
+        wilson_interval(0.5, 0)

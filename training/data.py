@@ -132,7 +132,9 @@ def as_split(raw: RawSplit) -> Split:
     digest = digest_of(raw.train, raw.test, raw.labels, *(raw.digits or ()))
     targets = None
     if raw.digits is not None:
-        train, test = (torch.nn.functional.one_hot(torch.from_numpy(d).long(), DIGITS).float() for d in raw.digits)
+        # As a copy: what is read from a file's bytes cannot be written, which torch warns of.
+        digits = (torch.from_numpy(labels.astype(np.int64)) for labels in raw.digits)
+        train, test = (torch.nn.functional.one_hot(labels, DIGITS).float() for labels in digits)
         targets = train, test
     return Split(to_tensor(raw.train), to_tensor(raw.test), raw.labels, raw.ids, raw.classes, digest, targets=targets)
 

@@ -50,7 +50,7 @@ def evaluate_autoencoder(model: nn.Module, config: RunConfig, split: Split) -> t
 
 
 def evaluate_classifier(model: nn.Module, config: RunConfig, split: Split) -> tuple[dict[str, Any], Tensor]:
-    """With `accuracy` over the test split; the score of an image is the digit predicted."""
+    """With `accuracy` over the `n_test` images of the test split; the score of an image is the digit predicted."""
     if split.targets is None:
         raise ValueError("evaluate: expected targets with task classify, found a split without")
     train_targets, test_targets = split.targets
@@ -60,6 +60,7 @@ def evaluate_classifier(model: nn.Module, config: RunConfig, split: Split) -> tu
         "train_l2": float(l2_map(outputs, train_targets).double().sum(1).mean()),
         "validation_l2": None,
         "accuracy": float((predicted == test_targets.argmax(1)).double().mean()),
+        "n_test": len(predicted),
     }
     return metrics, predicted.double().cpu()
 

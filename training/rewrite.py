@@ -12,6 +12,8 @@ Three identities, each exact up to rounding, and one choice of layout:
   (1, C, H, W, B) in channels-last order. Each tap of a kernel is then one matrix product over all images of the batch,
   however small their feature maps are, and a tap that falls on padding costs nothing.
 
+What follows the convolutions from a Flatten on, a classifier's head, is called as it is, on their output.
+
 Bias and activation are fused into the convolution's call, by the operators that `torch.compile` emits for CPUs; no
 compiler is needed. No gradient flows through them. Where any of this does not apply, :func:`rewrite` gives None and its
 caller takes the plain path.
@@ -162,8 +164,9 @@ class Rewritten:
     state, so threads may divide the batches among them.
     """
 
-    def __init__(self, layers: Sequence[Layer]):
+    def __init__(self, layers: Sequence[Layer], head: Sequence[nn.Module] = ()):
         self.operations = [Operation(layer, last=layer is layers[-1]) for layer in layers]
+        self.head = head
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -177,7 +180,13 @@ class Rewritten:
 
     @torch.no_grad()
     def forward(self, prepared: Tensor) -> Tensor:
-        """The model's output (B, C', H', W') of a batch from :meth:`prepare`."""
+        """The model's output (B, C', H', W') of a batch from :meth:`prepare`, or what its head makes of it."""
+        output = self._convolved(prepared)
+        for module in self.head:
+            output = module(output)
+        return output
+
+    def _convolved(self, prepared: Tensor) -> Tensor:
         volume, last = prepared, self.operations[-1]
         for operation in self.operations[:-1]:
             volume = operation(volume)
@@ -193,7 +202,8 @@ class Rewritten:
 
     def flops(self, image_shape: Sequence[int]) -> int:
         """Multiply-adds × 2 for one image (C, H, W): upsampling joined to its convolution, no taps on padding."""
-        return sum(flops for flops, _ in self._costs(image_shape))
+        dense = sum(2 * module.weight.numel() for module in self.head if isinstance(module, nn.Linear))
+        return dense + sum(flops for flops, _ in self._costs(image_shape))
 
     def batch_size(self, image_shape: Sequence[int]) -> int:
         """Images (C, H, W) in a batch, 8 to 128, so that its largest activation stays in cache."""
@@ -227,13 +237,16 @@ def rewrite(model: nn.Module, device: torch.device) -> Rewritten | None:
     """The rewritten forward pass of `model` in evaluation mode, or None where it must take the plain path.
 
     Rewritten are nested `nn.Sequential` of Conv2d (no groups, no dilation, zero padding), BatchNorm2d with frozen
-    statistics, LeakyReLU, ReLU, Sigmoid, Identity and nearest Upsample ×2 before a convolution that keeps the size, in
-    float32 on an x86 CPU whose torch has the oneDNN operators. Modules and hooks are looked at once, here.
+    statistics, LeakyReLU, ReLU, Sigmoid, Identity and nearest Upsample ×2 before a convolution that keeps the size, and
+    a head of Flatten, Linear and Softmax after them, in float32 on an x86 CPU whose torch has the oneDNN operators.
+    Modules and hooks are looked at once, here.
     """
     try:
         check_available(device)
         check_tensors(model)
-        return Rewritten(layers(list(chain(model))))
+        modules = list(chain(model))
+        first = next((i for i, module in enumerate(modules) if type(module) is nn.Flatten), len(modules))
+        return Rewritten(layers(modules[:first]), checked_head(modules[first:]))
     except NotRewritableError:
         return None
 
@@ -285,6 +298,16 @@ def layers(modules: Sequence[nn.Module]) -> list[Layer]:
     if not result:
         raise NotRewritableError("nothing to compute")
     return result
+
+
+def checked_head(modules: Sequence[nn.Module]) -> Sequence[nn.Module]:
+    """`modules`, if they are Flatten, Linear and Softmax over the values of each sample."""
+    for module in modules:
+        whole = isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
+        within = isinstance(module, nn.Softmax) and module.dim in (1, -1)
+        if not (whole or within or type(module) is nn.Linear):
+            raise NotRewritableError(f"no rewrite of {type(module).__name__} in a head")
+    return modules
 
 
 def check_upsample(module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The anomaly score, AUROC, and an interval for it; needs no torch."""
+"""The anomaly score, AUROC and accuracy, and intervals for them; needs no torch."""
 
 import math
 from dataclasses import dataclass
@@ -110,3 +110,20 @@ def _edge(inside: float, outer: float, outside: Any) -> float:
         middle = (inside + outer) / 2
         inside, outer = (inside, middle) if outside(middle) else (middle, outer)
     return inside
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """95% score interval of Wilson (1927) for a share observed in `count` independent trials, such as an accuracy.
+
+    All p with |share - p| <= z·√(p(1 - p)/count); within [0, 1], and of some width at 0 and 1 too.
+    Raises ValueError without trials.
+
+    >>> tuple(round(end, 4) for end in wilson_interval(0.9, 100))
+    (0.8256, 0.9448)
+    """
+    if count < 1:
+        raise ValueError(f"interval: expected at least one trial, found {count}")
+    weight = Z95**2 / count
+    centre = (share + weight / 2) / (1 + weight)
+    half = math.sqrt(weight * (share * (1 - share) + weight / 4)) / (1 + weight)
+    return max(0.0, centre - half), min(1.0, centre + half)
