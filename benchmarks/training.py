@@ -99,16 +99,16 @@ def at_batch_size(arguments: Arguments, size: int) -> dict[str, Any]:
 
 def plain_loop(config: Any, model: Any, batches: Any) -> Callable[[], list[float]]:
     """A call that trains a copy of `model` by the plain loop, a step for each of `batches` (steps, B, C, H, W)."""
-    import torch
+    from training.engine import Separate
+    from training.run import Batch
 
-    from training.fit import OPTIMIZERS, run_epoch
-    from training.losses import training_loss
+    engine = Separate([config], [copy.deepcopy(model)])
 
-    model = copy.deepcopy(model)
-    optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config.lr)
-    units = batches.flatten(0, 1)
-    indices = torch.arange(len(units)).split(batches.shape[1])
-    return lambda: run_epoch(model, optimizer, training_loss(config), units, indices)
+    def epoch() -> list[float]:
+        losses = [engine.step_one(0, Batch(batch, batch)) for batch in batches]
+        return [float(loss) for loss in losses]
+
+    return epoch
 
 
 def largest_difference(config: Any, models: Sequence[Any], batches: Any) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import RunConfig, resolve
-from training.fit import OPTIMIZERS
+from training.engine import OPTIMIZERS
 from training.losses import LOSSES, Lamp, per_sample_loss, training_batch_losses, training_loss
 from training.models import build_model
 from training.stack import Stack, box, chunk_bounds, overlaid, patches, stack_key

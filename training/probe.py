@@ -130,7 +130,8 @@ def probe(parent: "Checkpoint", config: RunConfig, split: "Split", device: "torc
     `config.seed`. The checkpoints are of the whole classifier; their metrics say under `probe` of what autoencoder.
     """
     from training import checkpoint
-    from training.fit import Separate, update
+    from training.engine import Separate
+    from training.fit import update
     from training.run import Run
 
     classifier = classifier_of(parent, config).to(device)

@@ -90,6 +90,25 @@ class Run:
         self.seconds += seconds
         self._losses.append((loss, units))
 
+    def state(self) -> dict[str, Any]:
+        """Where the run is, as tensors and plain values; of what has not been evaluated yet, the losses too."""
+        return {
+            "updates": self.updates,
+            "seconds": self.seconds,
+            "mirrors": self._mirrors.get_state(),
+            "losses": [float(loss) for loss, _ in self._losses],
+            "sizes": [units for _, units in self._losses],
+        }
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Go to where another run of the same config and split was when it gave its :meth:`state`."""
+        for _ in range(state["updates"]):
+            self._next = next(self._batches, None)
+        self.updates, self.seconds = state["updates"], state["seconds"]
+        self._mirrors.set_state(state["mirrors"])
+        losses = [torch.tensor(loss, device=self.inputs.device) for loss in state["losses"]]
+        self._losses = list(zip(losses, state["sizes"], strict=True))
+
     @property
     def due(self) -> bool:
         """Whether the model is to be evaluated after the updates made so far."""

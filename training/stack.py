@@ -399,6 +399,19 @@ class Stack:
                 norm.num_batches_tracked.fill_(self.tracked[index])  # type: ignore[union-attr]
         return result.to(self.device).train()
 
+    def state_of(self, index: int) -> dict[str, Any]:
+        """All of model `index`: parameters, statistics, the optimizer's rows and step count; copies."""
+        rows = {"parameters": self.parameters, "statistics": self.statistics, "steps": self.steps}
+        rows |= {f"moment{number}": part for number, part in enumerate(self.state)}
+        return {"tracked": self.tracked[index], **{name: part[index].cpu().clone() for name, part in rows.items()}}
+
+    def load_state(self, index: int, state: dict[str, Any]) -> None:
+        """Put model `index` into a state that :meth:`state_of` gave."""
+        self.parameters[index], self.statistics[index] = state["parameters"], state["statistics"]
+        self.steps[index], self.tracked[index] = state["steps"], state["tracked"]
+        for number, part in enumerate(self.state):
+            part[index] = state[f"moment{number}"]
+
     def without(self, indices: Collection[int]) -> "Stack":
         """The rest of the stack, in its order, with all its state, copied."""
         rest = [index for index in range(len(self)) if index not in set(indices)]

@@ -14,12 +14,14 @@ from training.record import Records, State
 if TYPE_CHECKING:
     import torch
 
+    from training.engine import Snapshot
+
 DESCRIPTION = """Train every run that a sweep's file lists: a row in OUT/results.csv and a folder each.
 
 Example: mpirun -n 2 python -m training.sweep sweeps/demo.toml --out runs/demo
 
 Runs of one shape that differ in digit, loss or seed are trained together, with the results of separate training up to
-rounding. Stopped or killed, the same command goes on and repeats no finished run. A run that fails is a row with its
+rounding. Stopped or killed, the same command goes on where the runs were. A run that fails is a row with its
 error. --dry-run lists what is to be done."""
 
 
@@ -75,8 +77,8 @@ def show(runs: Sequence[PlannedRun], records: Records) -> None:
 def sweep(arguments: Arguments, runs: Sequence[PlannedRun], records: Records) -> None:
     """Train what is left of `runs`; collective over the launched ranks."""
     from training.device import choose_device, use_threads
+    from training.engine import together_key
     from training.farm import farm, local_ranks, rank_of, together, world
-    from training.fit import together_key
     from training.progress import Progress
     from training.results import make_folder
 
@@ -151,21 +153,29 @@ class Worker:
         from training.fit import train_together
         from training.record import write_failure
         from training.results import make_folder, write_results
+        from training.resume import forget_state, keep_state, kept_state
 
         configs = [run.config for run in runs]
         splits = [self.splits(config) for config in configs]
-        histories: list[list[dict[str, Any]]] = [[] for _ in runs]
+        folders = [self.arguments.out / run.name for run in runs]
+        kept = [kept_state(*each) for each in zip(folders, configs, splits, strict=True)]
+        histories = [history for _, history in kept]
         open_runs = dict(enumerate(runs))
+
+        def keep(number: int, state: "Snapshot") -> None:
+            keep_state(folders[number], configs[number], splits[number], state, histories[number])
+
         try:
-            for number, event in train_together(configs, splits, self.device):
+            for number, event in train_together(configs, splits, self.device, [state for state, _ in kept], keep):
                 if isinstance(event, RunError):
                     write_failure(self.arguments.out, open_runs.pop(number), str(event))
                     continue
                 histories[number].append(event.row)
                 if event.row["epoch"] == configs[number].epochs:
-                    run = open_runs.pop(number)
-                    make_folder(self.arguments.out / run.name)
-                    write_results(self.arguments.out / run.name, event, histories[number], splits[number])
+                    open_runs.pop(number)
+                    make_folder(folders[number])
+                    write_results(folders[number], event, histories[number], splits[number])
+                    forget_state(folders[number])
                 self.progress.update()
         except (InputError, OSError):
             raise

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from training.data import Split
+    from training.engine import Snapshot
 
 DESCRIPTION = """Train one autoencoder on normal images and score the whole test split.
 
@@ -82,19 +84,31 @@ def train_to_folder(config: RunConfig, split: "Split", device: "torch.device", f
 
     from training.fit import train
     from training.results import make_folder, write_results
+    from training.resume import forget_state, kept_state
 
     make_folder(folder)
     what = {"mvtec": config.category, "folder": "images"}.get(config.dataset, config.normal)
     name = f"{config.loss}, {'all digits' if config.task == 'classify' else what}"
     bar = tqdm(desc=f"training ({name})", total=config.epochs, unit="epoch", disable=None)
-    history: list[dict[str, Any]] = []
-    for evaluation in train(config, split, device):
+    start, history = kept_state(folder, config, split)
+    bar.update(history[-1]["epoch"] if history else 0)
+    keep = partial(keep_run, folder, config, split, history)
+    for evaluation in train(config, split, device, start, keep):
         row = evaluation.row
         history.append(row)
         bar.update(row["epoch"] - bar.n)
         bar.set_postfix({name: f"{row[name]:.4g}" for name in ("loss", "auroc", "accuracy") if name in row})
         write_results(folder, evaluation, history, split)
     bar.close()
+    forget_state(folder)
+
+
+def keep_run(
+    folder: Path, config: RunConfig, split: "Split", history: "list[dict[str, Any]]", _: int, state: "Snapshot"
+) -> None:
+    from training.resume import keep_state
+
+    keep_state(folder, config, split, state, history)
 
 
 if __name__ == "__main__":
