@@ -79,4 +79,5 @@ paper-figures: $(ready) $(places:%=surface-%)
 	$(python) -m analysis.panels fig4 "$(call digit,l2,128)" "$(call digit,l2-lamp,128)" --out $(PAPER)/fig4.npz
 	$(python) -m figures.fig4 $(PAPER)/fig4.npz --out $(PAPER)/fig4.png
 	$(python) -m figures.scores "$(dir $(call digit,l2,128))" "$(dir $(call digit,l2-lamp,128))" --out $(PAPER)/scores.png
+	$(python) -m figures.convergence $(PAPER)/table1/results.csv $(others) --out $(PAPER)/convergence.png
 	$(python) -m figures.specification $(PAPER)/ablation_curve.csv --out $(PAPER)/specification.png

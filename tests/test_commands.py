@@ -29,6 +29,7 @@ def test_all_commands_are_known() -> None:
         "figures.fig4",
         "figures.scores",
         "figures.specification",
+        "figures.convergence",
     } <= set(COMMANDS)
 
 
