@@ -434,7 +434,8 @@ def write_nut(root: Path) -> Path:
     paint(root / "test/good/000.png", (255, 0, 0))
     paint(root / "test/bent/001.png", (0, 0, 255))
     paint(root / "test/bent/000.png", (0, 255, 0))
-    paint(root / "ground_truth/bent/000_mask.png", (255, 255, 255))
+    for number in ("000", "001", "002"):
+        paint(root / f"ground_truth/bent/{number}_mask.png", (255, 255, 255))
     (root / "readme.txt").write_text("not an image")
     return root
 
