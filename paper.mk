@@ -6,6 +6,8 @@ PROFILE ?= 2core
 PAPER ?= out/paper
 SWEEPS ?= table1-lr table1 ablation table2 fig3
 NORMAL ?= 3
+# The seed that figures show; 0 where a batch size has no other.
+SEED ?= 1
 POINTS ?= 31
 THRESHOLD ?= 35
 MINI_THRESHOLD ?= 35
@@ -49,9 +51,11 @@ paper-tables: $(ready)
 	$(python) -m analysis.specification $(PAPER)/ablation/results.csv --threshold $(MINI_THRESHOLD) \
 		--out $(PAPER)/ablation_curve.csv
 
-# The checkpoint of digit NORMAL, seed 0, of a sweep: $(call digit,loss,batch size)
-digit = $(firstword $(wildcard $(PAPER)/table1/*normal=$(NORMAL),*loss=$(1),*batch_size=$(2),*seed=0*/checkpoint.pt))
-head = $(firstword $(wildcard $(PAPER)/fig3/*loss=$(1),*batch_size=$(2),*seed=0*/checkpoint.pt))
+# The checkpoint of digit NORMAL, or of a classifier: $(call digit,loss,batch size)
+comma := ,
+of_seed = $(firstword $(foreach seed,$(SEED) 0,$(wildcard $(1),seed=$(seed)$(2)/checkpoint.pt)))
+digit = $(call of_seed,$(PAPER)/table1/*normal=$(NORMAL)$(comma)*loss=$(1)$(comma)*batch_size=$(2)$(comma)*,*)
+head = $(call of_seed,$(PAPER)/fig3/*loss=$(1)$(comma)*batch_size=$(2)$(comma)*,)
 plane := --x=-1:1:$(POINTS) --y=-1:1:$(POINTS) --seed 0
 places := l2-128 l2-16 l2-4 l2-lamp-128 l2-lamp-16 l2-lamp-4
 loss_of = $(patsubst %-128,%,$(patsubst %-16,%,$(patsubst %-4,%,$(1))))

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"folders: expected 1 to {MOST_RUNS} that training.train wrote, found {len(arguments.folders)}"
         )
     check_out(arguments.out)
-    runs = [read_scores(folder) for folder in arguments.folders]
+    runs = told_apart([read_scores(folder) for folder in arguments.folders])
     use_style()
     save(draw(runs, arguments.bins), arguments.out)
     print(arguments.out)
@@ -97,6 +97,15 @@ def run_name(folder: Path) -> str:
         return f"{label(json.loads((folder / 'metrics.json').read_text())['config']['loss'])}, {name}"
     except (OSError, ValueError, KeyError, TypeError):
         return name
+
+
+def told_apart(runs: Sequence[Scores]) -> list[Scores]:
+    """Runs of a sweep, whose folders are named by all of their settings, named by those in which they differ alone."""
+    parts = [run.name.split(",") for run in runs]
+    shared = set.intersection(*({part for part in of_run if "=" in part} for of_run in parts))
+    # The loss is named in front.
+    kept = [[p for p in of_run if p not in shared and not p.strip().startswith("loss=")] for of_run in parts]
+    return [replace(run, name=",".join(names) or run.name) for run, names in zip(runs, kept, strict=True)]
 
 
 def roc(normal: NDArray[np.float64], anomalous: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from test_commands import refused
 
 from figures import scores
-from figures.scores import Scores, bins_of, draw, read_scores, roc
+from figures.scores import Scores, bins_of, draw, read_scores, roc, told_apart
 from training.command import InputError
 
 
@@ -109,6 +109,16 @@ def test_every_format_and_many_runs(tmp_path: Path, capsys: pytest.CaptureFixtur
     text = (tmp_path / "f.svg").read_text()
     assert all(f"r{i}" in text for i in range(8))
     assert "AUROC [95% interval]" in text
+
+
+def test_runs_of_a_sweep_are_named_by_what_they_differ_in(tmp_path: Path) -> None:
+    def names(*folders: str) -> list[str]:
+        return [run.name for run in told_apart([read_scores(some_run(tmp_path / folder)) for folder in folders])]
+
+    assert names("normal=3,loss=l2,seed=0", "normal=3,loss=l2,lr=0.1,seed=1") == ["L2,seed=0", "L2,lr=0.1,seed=1"]
+    assert names("normal=3,loss=l2", "normal=3,loss=l2-lamp") == ["L2", "L2"]
+    assert names("normal=3,loss=l2") == ["L2"]
+    assert names("a", "b") == ["L2, a", "L2, b"]
 
 
 def test_unusable_scores_are_named_in_one_line(tmp_path: Path) -> None:
