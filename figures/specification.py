@@ -115,7 +115,7 @@ def draw_differences(ax: Any, rows: Sequence[Mapping[str, str]]) -> None:
             ax.errorbar(at, middle, (low, high), fmt="o", label=kind, **style)
     ax.axhline(0, color="0.4", linewidth=0.6)
     ax.set_ylabel("AUROC minus that of plain L2\n(mean over tasks, 95% interval)")
-    ax.legend(loc="upper left", ncols=2, frameon=False)
+    ax.legend(loc="lower right", ncols=2, frameon=False)
 
 
 def draw_choices(ax: Any, rows: Sequence[Mapping[str, str]], choices: Sequence[tuple[str, str]]) -> None:
