@@ -38,11 +38,14 @@ tuned := --tune lr --tune kernel --tune patches
 table1 = $(tables) table1 $(PAPER)/table1/results.csv $(others)
 
 paper-tables: $(ready)
+	$(tables) table1 $(PAPER)/table1-lr/results.csv --by-task --tune lr --out $(PAPER)/table1_lr.md
 	$(python) -m analysis.pairs $(PAPER)/table1 $(others) --out $(PAPER)/table1/results
 	$(table1) --out $(PAPER)/table1.md
 	$(table1) --epochs 2 --out $(PAPER)/table1-equal-epochs.md
 	$(table1) --matching updates --out $(PAPER)/table1-equal-updates.md
 	$(table1) --matching fit --threshold $(THRESHOLD) --out $(PAPER)/table1-matched-fit.md
+	$(table1) --matching fit --threshold 20 --out $(PAPER)/table1-matched-fit-20.md
+	$(table1) --matching fit --threshold 50 --out $(PAPER)/table1-matched-fit-50.md
 	$(table1) --protocol validation --out $(PAPER)/table1-validation.md
 	$(table1) --protocol oracle --out $(PAPER)/table1-oracle.md
 	$(tables) claims $(PAPER)/table1/results.csv $(others) --threshold $(THRESHOLD) --out $(PAPER)/claims.md

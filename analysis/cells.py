@@ -178,10 +178,7 @@ def describe(cells: Cells) -> list[str]:
         f"Data: {', '.join(datasets)}. Epochs trained: {listed(epochs)}. Seeds: {listed(seeds)}. "
         f"LAMP: {describe_reading(cells.reading)}.",
     ]
-    unequal = unequal_settings(cells)
-    if unequal:
-        notes.append(f"Runs of a pair differ in {', '.join(unequal)} as well as in the loss.")
-    return [*notes, missing_note(cells)]
+    return [*notes, *filter(None, [unequal_note(cells)]), missing_note(cells)]
 
 
 def listed(values: Sequence[int]) -> str:
@@ -195,14 +192,25 @@ def listed(values: Sequence[int]) -> str:
     return ", ".join(map(str, values))
 
 
-def unequal_settings(cells: Cells) -> list[str]:
-    """The settings other than the loss and LAMP's in which the runs of some pair differ."""
-    found: set[str] = set()
+def unequal_settings(cells: Cells) -> dict[str, list[Group]]:
+    """The settings other than the loss and LAMP's in which the runs of some pair differ, and in which columns."""
+    found: dict[str, set[Group]] = {}
     for (group, task, seed, lamp), run in cells.runs.items():
         other = cells.runs.get((group, task, seed, not lamp))
         if other is not None:
-            found |= set(differing(run, other)) - {"loss", *LAMP_FIELDS}
-    return sorted(found)
+            for name in set(differing(run, other)) - {"loss", *LAMP_FIELDS}:
+                found.setdefault(name, set()).add(group)
+    return {name: [group for group in cells.groups if group in found[name]] for name in sorted(found)}
+
+
+def unequal_note(cells: Cells) -> str:
+    """In which settings, and where, the runs of a pair differ beside the loss; empty if in none."""
+    parts = []
+    for name, groups in unequal_settings(cells).items():
+        sizes = sorted({group.batch_size for group in groups}, reverse=True)
+        everywhere = len(groups) == len(cells.groups) or len({group.batch_size for group in cells.groups}) == 1
+        parts.append(name if everywhere else f"{name} (batch size {', '.join(map(str, sizes))})")
+    return f"Runs of a pair differ in {', '.join(parts)} as well as in the loss." if parts else ""
 
 
 def missing_note(cells: Cells) -> str:

@@ -132,7 +132,8 @@ def wilcoxon_text(cells: Cells, group: Group) -> str:
 
 
 def outcome_text(result: Outcome) -> str:
-    return f"{p_text(result.p)} (n = {result.n})"
+    # One pair has no test: its p is 1 whatever the difference.
+    return f"{p_text(result.p) if result.n > 1 else ABSENT} (n = {result.n})"
 
 
 def p_text(p: float) -> str:
@@ -162,8 +163,9 @@ def interval_notes(averages: Averages | None, pairs: Sequence[StoredPair] | None
         resamples = max((average.resamples for average in averages.values()), default=0)
         notes.append(
             f"95% interval: percentiles of {resamples} resamples of the test images (within each digit or class, the "
-            f"same for all tasks that share them and for both losses) and of the seeds (one fewer than there are) "
-            f"together."
+            f"same for all tasks that share them and for both losses) and of the seeds (one fewer than there are; "
+            f"within each task or for all tasks at once, whichever gives the wider interval) together. Where there is "
+            f"one seed only, the interval is of the images alone."
         )
         partial = sorted({average.status for average in averages.values() if average.status != "done"})
         notes += [f"Intervals: {status}." for status in partial]

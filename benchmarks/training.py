@@ -30,6 +30,8 @@ class Arguments:
     """Training loss."""
     repeats: int = 15
     """Paired measurements at each batch size."""
+    threads: int = 0
+    """CPU threads; 0: torch's own choice."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,6 +48,8 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     """All figures, by their names."""
     import torch
 
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     results: dict[str, Any] = {
         "machine.cores": len(os.sched_getaffinity(0)),
         "machine.threads": torch.get_num_threads(),

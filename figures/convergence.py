@@ -57,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def curves(runs: Sequence[Run], histories: Any, source: Path) -> dict[int, dict[str, Curve]]:
-    """By batch size, descending, and loss; InputError if no runs of a group have evaluations in common."""
+    """By batch size, descending, and loss; InputError if no runs of a group have evaluations in common.
+
+    The evaluations at updates that all runs of a group have, and then the last of each, at their mean updates.
+    """
     groups: dict[tuple[int, str], list[NDArray[np.float64]]] = {}
     for run in runs:
         rows = [[getattr(at, name) for name in FIELDS] for at in histories.get(run.name, ())]
@@ -68,6 +71,10 @@ def curves(runs: Sequence[Run], histories: Any, source: Path) -> dict[int, dict[
         common = sorted(set.intersection(*(set(table[:, 0]) for table in tables)))
         if common:
             kept = np.stack([table[np.isin(table[:, 0], common)] for table in tables])
+            last = np.stack([table[-1:] for table in tables])
+            if last[:, 0, 0].max() > common[-1]:
+                last[:, 0, 0] = last[:, 0, 0].mean()
+                kept = np.concatenate([kept, last], axis=1)
             found.setdefault(batch, {})[loss] = Curve(kept[0, :, 0], kept[:, :, 1], kept[:, :, 2])
     if not found:
         raise InputError(f"{source}: expected runs with evaluations in its history, found none; name it with --history")

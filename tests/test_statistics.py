@@ -11,7 +11,7 @@ from scipy.stats import wilcoxon
 from sklearn.metrics import roc_auc_score
 
 from analysis import cells, claims, statistics
-from analysis.bootstrap import Task, averages, drawn_seeds, image_weights, strata_of, weighted_auroc
+from analysis.bootstrap import Task, averages, drawn_seeds, image_weights, strata_of, weighted_auroc, widest
 from analysis.delong import paired_delong
 from analysis.statistics import page_trend, sign_test, signed_rank, wins_ties_losses
 from training.command import InputError
@@ -199,10 +199,26 @@ def test_images_are_drawn_within_their_digit_for_all_tasks() -> None:
 def test_drawing_seeds_gives_the_variance_of_their_mean() -> None:
     values = np.random.default_rng(0).normal(size=(2, 3))
     aurocs = np.repeat(values[:, :, None], 40_000, axis=2)
-    drawn = drawn_seeds(aurocs, np.random.default_rng(1))
+    drawn = drawn_seeds([aurocs], False, np.random.default_rng(1))[0]
     np.testing.assert_allclose(drawn.mean(axis=1), values.mean(axis=1), atol=0.02)
     np.testing.assert_allclose(drawn.var(axis=1), values.var(axis=1, ddof=1) / 3, rtol=0.05)
-    np.testing.assert_array_equal(drawn_seeds(aurocs[:, :1], np.random.default_rng(1)), aurocs[:, 0])
+    single = drawn_seeds([aurocs[:, :1]], True, np.random.default_rng(1))[0]
+    np.testing.assert_array_equal(single, aurocs[:, 0])
+
+
+def test_tasks_that_share_a_seeds_effect_are_drawn_together() -> None:
+    effects = np.random.default_rng(0).normal(size=(1, 4, 1))
+    tasks = [np.repeat(effects + task, 40_000, axis=2) for task in range(5)]
+    apart, together = (drawn_seeds(tasks, jointly, np.random.default_rng(1)).mean(axis=0) for jointly in (False, True))
+    truth = effects.var(ddof=1) / 4
+    assert together.var() == pytest.approx(truth, rel=0.05)
+    assert apart.var() == pytest.approx(truth / 5, rel=0.05)
+
+
+def test_the_wider_interval_is_given() -> None:
+    narrow = np.linspace(0.4, 0.6, 101)
+    found = widest(0.5, [narrow, 3 * narrow, narrow])
+    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 3 * 0.405, 3 * 0.595))
 
 
 def made_tasks(generator: np.random.Generator, seeds: int) -> list[Task]:
