@@ -1,0 +1,115 @@
+"""A metric as a function of the weights that can be differentiated: value, gradient, Hessian-vector products.
+
+Exact over all the samples given, in batches that hold whole groups, with batch norm as at evaluation.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from landscape.evaluate import group_sizes, to_device
+from landscape.metric import Metric
+from landscape.problem import Problem, Samples
+from training.command import InputError
+
+BATCH = 250  # samples whose graph is kept at a time
+
+
+class Objective:
+    """L(θ) = mean of `metric` over the samples of its set, θ being all floating-point parameters in one row (P,).
+
+    `problem.model` stays as it is: a copy in evaluation mode is moved. A metric of groups of samples (such as a loss
+    with a maximum over its batch) is a mean weighted by the groups' sizes, as on a surface. Raises InputError for
+    a metric that is no mean over samples.
+    """
+
+    def __init__(
+        self, problem: Problem, metric: Metric, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ):
+        check_mean(metric)
+        device = device or torch.device("cpu")
+        self.metric = metric
+        self.model = copy.deepcopy(problem.model).to(device, dtype).eval()
+        self.names = [name for name, p in self.model.named_parameters() if p.is_floating_point()]
+        self.parameters = [self.model.get_parameter(name).requires_grad_() for name in self.names]
+        self.base = flat(self.parameters)
+        samples = to_device(problem.sets[metric.over[0]], device, dtype)
+        self.count = len(samples.inputs)
+        self.batches = list(batches_of(samples, metric.group))
+
+    @property
+    def size(self) -> int:
+        """P, the number of weights."""
+        return len(self.base)
+
+    @torch.no_grad()
+    def move_to(self, weights: Tensor) -> None:
+        """Put the weights (P,) into the model; `move_to(base)` undoes all moves."""
+        for parameter, part in zip(self.parameters, weights.split([p.numel() for p in self.parameters]), strict=True):
+            parameter.copy_(part.view_as(parameter))
+
+    def value(self) -> float:
+        """L at the present weights."""
+        with torch.no_grad():
+            return float(sum(self._loss(batch).double() for batch in self.batches))
+
+    def gradient(self) -> tuple[float, Tensor]:
+        """L and ∂L/∂θ, (P,), at the present weights."""
+        total, gradient = 0.0, torch.zeros_like(self.base)
+        for batch in self.batches:
+            loss = self._loss(batch)
+            gradient += flat(torch.autograd.grad(loss, self.parameters, materialize_grads=True))
+            total += float(loss)
+        return total, gradient
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """H·v for each row v of `vectors` (k, P), H being the Hessian of L at the present weights; (k, P).
+
+        By differentiating the gradient's product with v (Pearlmutter 1994): exact, no finite differences.
+        """
+        result = torch.zeros_like(vectors)
+        rows = [self._split(row) for row in vectors]
+        for batch in self.batches:
+            gradient = torch.autograd.grad(
+                self._loss(batch), self.parameters, create_graph=True, materialize_grads=True
+            )
+            for number, row in enumerate(rows):
+                if not any(part.requires_grad for part in gradient):
+                    break  # L is linear in θ
+                result[number] += flat(
+                    torch.autograd.grad(gradient, self.parameters, row, retain_graph=True, materialize_grads=True)
+                )
+        return result
+
+    def _split(self, row: Tensor) -> list[Tensor]:
+        parts = row.split([p.numel() for p in self.parameters])
+        return [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
+
+    def _loss(self, batch: Samples) -> Tensor:
+        """The share of the mean that a batch's samples have: the losses of a set add up to its mean."""
+        values = self.metric.per_sample(self.model(batch.inputs), batch.targets)
+        sizes = torch.as_tensor(group_sizes(len(batch.targets), self.metric.group)).to(values)
+        return (values * sizes).sum() / self.count
+
+
+def batches_of(samples: Samples, group: int) -> Iterator[Samples]:
+    """Consecutive samples in batches of whole groups (but for a ragged last one)."""
+    size = group * max(1, BATCH // group)
+    for inputs, targets in zip(samples.inputs.split(size), samples.targets.split(size), strict=True):
+        yield Samples(inputs, targets)
+
+
+def flat(tensors: list[Tensor] | tuple[Tensor, ...] | list[nn.Parameter]) -> Tensor:
+    """Tensors one after the other in one row, without their graphs."""
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def check_mean(metric: Metric) -> None:
+    """Raise InputError unless `metric` is a mean over the samples of one set."""
+    if metric.reduce is not None or len(metric.over) != 1:
+        raise InputError(f"{metric.name}: expected a loss, a mean over the samples of one set, found another metric")
+
+
+Products = Callable[[Tensor], Tensor]  # (k, P) -> (k, P)
