@@ -77,8 +77,7 @@ MEASURES: dict[str, Measure] = {
     "keskar_ratio": Measure("keskar / L₀", KESKAR, "1", scale=True),
     "keskar_paper": Measure("100·keskar / (1 + L₀), as the paper has it", KESKAR, "%"),
     "sam": Measure(
-        "max L − L₀ over ‖δ‖ ≤ ρ = {rho}, all images one batch: projected gradient ascent, {steps} steps, {restarts} starts",
-        FORET,
+        "max L − L₀ over ‖δ‖ ≤ ρ = {rho}, the images one batch: {steps} steps of ascent from {restarts} starts", FORET
     ),
     "asam": Measure(
         "max L − L₀ over ‖δ/|θ|‖ ≤ ρ = {adaptive_rho}, elementwise: {steps} steps of ascent from {restarts} starts",

@@ -94,4 +94,4 @@ def test_planes_are_those_that_surfaces_draw() -> None:
         expected = base + slope + np.trace(step @ gram @ step.T)
         row, column = int(np.argmin(abs(planes.steps + 0.25))), int(np.argmin(abs(planes.steps - 0.5)))
         assert planes.values[k, row, column] == pytest.approx(expected, rel=1e-9)
-    assert (INPUTS, OUTPUTS) == x.shape[::-1]
+    assert x.shape == (OUTPUTS, INPUTS)
