@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from landscape.eigen import extreme_eigenvalues
 
-from analysis.curvature import hutchinson, spectral_density
+from analysis.curvature import Spectrum, curvature, smoothed, spectral_density
 from analysis.directional import Growth, Planes, along_directions
 from analysis.measures import column
 from analysis.settings import RADII, Settings
 from analysis.worst_case import ball, keskar, mean_rise
+from landscape.eigen import extreme_eigenvalues
 from landscape.metrics import resolve_metrics, usable
 from landscape.objective import Objective
 from landscape.problem import Problem, Samples
 from training.config import RunConfig
 
 AUROC = "auroc"
+WIDTH, GRID = 0.01, 400  # of the smoothed density: Gaussians of this share of the range, points
 
 
 @dataclass
@@ -146,9 +147,9 @@ def worst_case(problem: Problem, settings: Settings, losses: list[str], device: 
 
 def hessian(problem: Problem, settings: Settings, losses: list[str], device: torch.device, found: Found) -> None:
     for name, objective in objectives(problem, losses, device):
-        traces = hutchinson(objective, settings.probes, settings.seed)
-        found.put("half_curvature", name, traces.half_curvature.value, traces.half_curvature.stderr)
-        found.put("trace", name, traces.trace.value, traces.trace.stderr)
+        traces = curvature(objective, settings.probes, settings.seed)
+        for measure, estimate in (("half_curvature", traces.half_curvature), ("trace", traces.trace)):
+            found.put(measure, name, estimate.value, estimate.stderr)
         extremes = extreme_eigenvalues(
             objective.products,
             objective.size,
@@ -158,18 +159,34 @@ def hessian(problem: Problem, settings: Settings, losses: list[str], device: tor
             seed=settings.seed,
             max_products=settings.max_products,
         )
-        for measure, value, residual in zip(
-            ("lambda_max", "lambda_min"), extremes.values, extremes.residuals, strict=True
-        ):
-            found.put(measure, name, float(value))
-            found.measures[column(f"{measure}:residual", name)] = finite(float(residual))
-        if not extremes.converged:
-            found.notes[column("lambda_max", name)] = found.notes[column("lambda_min", name)] = (
-                f"not converged to {settings.tolerance:g} after {extremes.products} products"
-            )
+        for measure, pairs in (("lambda_max", extremes.largest), ("lambda_min", extremes.smallest)):
+            found.put(measure, name, float(pairs.values[0]))
+            found.measures[column(f"{measure}:residual", name)] = finite(float(pairs.residuals[0]))
+            if not pairs.converged[0]:
+                found.notes[column(measure, name)] = (
+                    f"not converged to {settings.tolerance:g} after {extremes.products} products"
+                )
         if settings.density_steps:
-            density = spectral_density(objective, settings.density_steps, settings.density_probes, settings.seed)
-            found.density[name] = density.as_curves()
+            spectrum = spectral_density(
+                objective.products, objective.size, settings.density_steps, settings.density_probes, settings.seed
+            )
+            found.density[name] = density_curve(spectrum)
+
+
+def density_curve(spectrum: Spectrum) -> dict[str, Any]:
+    """What a figure of the spectral density draws: nodes with weights, and their density smoothed on a grid."""
+    low, high = float(spectrum.nodes.min()), float(spectrum.nodes.max())
+    width = WIDTH * (high - low or 1.0)
+    grid = np.linspace(low - 4 * width, high + 4 * width, GRID)
+    density, error = smoothed(spectrum, grid, width)
+    return {
+        "grid": grid.tolist(),
+        "density": density.tolist(),
+        "stderr": [finite(value) for value in error],
+        "width": width,
+        "nodes": spectrum.nodes.tolist(),
+        "weights": spectrum.weights.tolist(),
+    }
 
 
 def objectives(problem: Problem, losses: list[str], device: torch.device) -> list[tuple[str, Objective]]:

@@ -60,9 +60,10 @@ class Settings:
 def check_settings(settings: Settings) -> None:
     """Raise InputError at the first value that cannot be measured with."""
     counts = ("images", "test_images", "directions", "restarts", "steps", "draws", "probes", "planes")
-    for name in (*counts, "max_products", "density_probes"):
+    for name in (*counts, "density_probes"):
         value = getattr(settings, name)
         check(1 <= value <= 10**6, "--" + name.replace("_", "-"), "1 to 1000000", value)
+    check(5 <= settings.max_products <= 10**6, "--max-products", "5 to 1000000", settings.max_products)
     check(0 <= settings.density_steps <= 1000, "--density-steps", "0 to 1000", settings.density_steps)
     for name in ("directions", "draws", "probes"):  # a spread needs two
         check(getattr(settings, name) >= 2, "--" + name, "at least 2, for a standard error", getattr(settings, name))

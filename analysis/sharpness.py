@@ -101,7 +101,7 @@ def measure_many(arguments: Arguments, comm: Any | None) -> None:
         if root:
             make_parent(arguments.out)
             folder.mkdir(exist_ok=True)
-        table = Table(arguments.out, tasks, settings_of(arguments)) if root else None
+        table = Table(arguments.out, tasks, settings_of(arguments), digests_of(tasks)) if root else None
         return prepare(arguments, comm), tasks, table
 
     device, tasks, table = together(comm, start)
@@ -128,6 +128,19 @@ def tasks_of(arguments: Arguments, folder: Path) -> list[Task]:
     if len(set(names)) != len(names):
         raise InputError(f"--ckpt: expected checkpoints in folders of different names, found {', '.join(names)}")
     return [Task(name, path, folder / f"{name}.json") for name, path in zip(names, arguments.ckpt, strict=True)]
+
+
+def digests_of(tasks: Sequence[Task]) -> dict[str, str]:
+    """The digests of the checkpoints that can be read; the others will be told why they cannot."""
+    from contextlib import suppress
+
+    from training.checkpoint import load_checkpoint
+
+    digests = {}
+    for task in tasks:
+        with suppress(InputError):
+            digests[task.name] = load_checkpoint(task.checkpoint).digest
+    return digests
 
 
 def prepare(arguments: Arguments, comm: Any | None) -> "torch.device":

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,9 +85,15 @@ def sweep_tasks(sweep: Path, folder: Path) -> list[Task]:
 
 
 class Table:
-    """The table of many reports at `path`; the reports are the truth, so it is made anew from them."""
+    """The table of many reports at `path`; the reports are the truth, so it is made anew from them.
 
-    def __init__(self, path: Path, tasks: Sequence[Task], settings: dict[str, Any]):
+    Raises InputError if there is a report with other settings, or one of another checkpoint than `digests` has for it.
+    """
+
+    def __init__(
+        self, path: Path, tasks: Sequence[Task], settings: dict[str, Any], digests: Mapping[str, str] | None = None
+    ):
+        self.digests = digests or {}
         self.path = path
         self.tasks = tasks
         self.settings = settings
@@ -114,6 +120,11 @@ class Table:
             raise InputError(
                 f"{task.report}: expected reports with the settings given, "
                 f"found other {', '.join(differ) or 'settings'}; choose another --out, or delete the folder"
+            )
+        if not report.error and report.digest != self.digests.get(task.name, report.digest):
+            raise InputError(
+                f"{task.report}: expected the report of this checkpoint, found that of another; choose another --out, "
+                "or delete it"
             )
         self.reports[task.name] = report
 

@@ -92,14 +92,14 @@ def test_the_rescaled_network_is_the_same_network() -> None:
 
 def test_filter_rescaling_moves_what_the_catalogue_says(found: Found) -> None:
     before, after = values(found), values(measure(rescaled(autoencoder(), 3.0), QUICK, CPU))
-    moved = {name for name in before if not after[name] == pytest.approx(before[name], rel=1e-4, nan_ok=True)}
+    moved = {name for name in before if after[name] != pytest.approx(before[name], rel=1e-4, nan_ok=True)}
     assert moved == {name for name, what in MEASURES.items() if not what.filters}
 
 
 def test_a_multiple_of_the_loss_moves_what_the_catalogue_says(found: Found) -> None:
     other = measure(autoencoder(loss=5.0), QUICK, CPU)
     before, after = values(found, "own"), values(other, "own")
-    moved = {name for name in before if not after[name] == pytest.approx(before[name], rel=1e-4, nan_ok=True)}
+    moved = {name for name in before if after[name] != pytest.approx(before[name], rel=1e-4, nan_ok=True)}
     assert moved == {name for name in before if not MEASURES[name].scale}
     for name in ("half_curvature", "trace", "lambda_max", "lambda_min", "delta_small", "keskar", "sam"):
         assert after[name] == pytest.approx(5 * before[name], rel=1e-4)
@@ -126,5 +126,5 @@ def test_what_has_no_value_says_why() -> None:
     notes = measure(autoencoder(), settings, CPU).notes
     assert "is above the level 0.001" in notes["radius_level@l2"]
     assert "AUROC has not fallen by 0.9 within radius 1" in notes["auroc_radius@l2"]
-    tight = replace(settings, tolerance=1e-12, max_products=4)
+    tight = replace(settings, tolerance=1e-12, max_products=5)
     assert "not converged to 1e-12 after" in measure(autoencoder(), tight, CPU).notes["lambda_max@l2"]
