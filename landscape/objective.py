@@ -61,7 +61,7 @@ class Objective:
         for batch in self.batches:
             loss = self._loss(batch)
             gradient += flat(torch.autograd.grad(loss, self.parameters, materialize_grads=True))
-            total += float(loss)
+            total += float(loss.detach())
         return total, gradient
 
     def products(self, vectors: Tensor) -> Tensor:
