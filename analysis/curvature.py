@@ -74,7 +74,7 @@ def half_curvature(objective: Objective, probes: int, seed: int) -> Estimate:
     loss; unchanged when filters before a batch norm are rescaled.
     """
     probe = rademacher(objective.size, probes, seed) * filter_scales(objective.model, objective.names)
-    forms = quadratic_forms(objective.products, probe)
+    forms = objective.quadratic_forms(probe)
     return estimate(forms / 2, HALF_CURVATURE, measured_on(objective))
 
 
@@ -82,7 +82,7 @@ def curvature(objective: Objective, probes: int, seed: int) -> Curvature:
     """:func:`trace` and :func:`half_curvature` of the same signs, two products a probe; equal to each alone."""
     signs = rademacher(objective.size, probes, seed)
     scales = filter_scales(objective.model, objective.names)
-    forms = quadratic_forms(objective.products, torch.cat([signs, signs * scales]))
+    forms = objective.quadratic_forms(torch.cat([signs, signs * scales]))
     where = measured_on(objective)
     return Curvature(
         estimate(forms[:probes], TRACE, where),
