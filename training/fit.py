@@ -1,5 +1,6 @@
 """The training loop: configs and data become evaluations; several runs at once where they fit together."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -57,10 +58,12 @@ def train_together(
         ended: set[int] = set()
         for index in update(engine, active):
             run = active[index]
+            model = functools.partial(engine.model, index)
+            run.look(model)
             if not run.due:
                 continue
             try:
-                yield numbers[index], run.evaluate(engine.model(index))
+                yield numbers[index], run.evaluate(model())
             except RunError as error:
                 yield numbers[index], error
                 ended.add(index)

@@ -63,6 +63,7 @@ def already_trained(path: Path, config: RunConfig, split: "Split") -> bool:
     if not path.exists():
         return False
     from training.checkpoint import load_checkpoint
+    from training.results import is_complete
 
     found = load_checkpoint(path)
     different = [
@@ -76,7 +77,7 @@ def already_trained(path: Path, config: RunConfig, split: "Split") -> bool:
         raise InputError(
             f"{path}: expected no other run's checkpoint, found one of {', '.join(different)}; choose another --out"
         )
-    return found.epoch == config.epochs
+    return is_complete(config, found.metrics)
 
 
 def train_to_folder(config: RunConfig, split: "Split", device: "torch.device", folder: Path) -> None:
