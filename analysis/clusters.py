@@ -35,14 +35,15 @@ class Draws:
             np.add.at(weights, (resample[:, None], rows[None, :]), drawn)
         return weights
 
-    def mean_within(self, statistic: Callable[[Ints, Floats], Floats], keep: Bools) -> Floats:
+    def mean_within(self, statistic: Callable[[Ints, Floats], Floats], keep: Bools, least: int = 2) -> Floats:
         """The mean over the drawn digits of `statistic(rows, weights) -> (draws,)`, of rows that are kept -> (R,).
 
-        A draw in which the statistic is NaN is left out of its resample's mean; NaN if there is no other.
+        A draw in which the statistic is NaN, and a digit with fewer than `least` kept rows, is left out of its
+        resample's mean; NaN if there is no other.
         """
         total, number = np.zeros(self.count), np.zeros(self.count)
         for rows, resample, weights in zip(self.rows, self.resample, self.weights, strict=True):
-            if keep[rows].sum() > 1 and len(resample):
+            if keep[rows].sum() >= least and len(resample):
                 values = statistic(rows[keep[rows]], weights[:, keep[rows]])
                 there = ~np.isnan(values)
                 total += np.bincount(resample[there], values[there], self.count)
