@@ -132,7 +132,7 @@ def difference_table(found: "Sequence[Difference]", pairs: "Pairs", arguments: A
     tasks, seeds = pairs.a.tasks, sorted(set(pairs.a.seed_codes().tolist()))
     title = (
         f"A: {', '.join(arguments.a)}; B: {', '.join(arguments.b)}: "
-        f"{len(pairs.a.runs)} pairs, {len(tasks)} digits, {len(seeds)} seeds"
+        f"{counted(len(pairs.a.runs), 'pair')}, {counted(len(tasks), 'digit')}, {counted(len(seeds), 'seed')}"
     )
     notes = [*pairs.a.notes, *pairs.notes, *definitions(arguments), *cautions(found, len(tasks), len(seeds))]
     return Table(title, rows, [*notes, *plans(found, arguments.precision)])
@@ -155,7 +155,7 @@ def definitions(arguments: Arguments) -> list[str]:
 
 
 def cautions(found: "Sequence[Difference]", digits: int, seeds: int) -> list[str]:
-    few = [f"{NOTHING} Student: {seeds} training seed{'s' * (seeds > 1)}, fewer than 3."] if seeds < 3 else []
+    few = [f"{NOTHING} Student: {counted(seeds, 'training seed')}, fewer than 3."] if seeds < 3 else []
     if digits == 1:
         few.append("One digit: the bootstrap is over its training seeds alone." if seeds > 1 else "")
         few[-1] = few[-1] or f"{NOTHING} bootstrap: one digit and one seed leave nothing to resample."
@@ -168,6 +168,10 @@ def plans(found: "Sequence[Difference]", precision: float) -> list[str]:
     from analysis.precision import plan_text
 
     return [plan_text(one.measure, one.spread, precision) for one in found if one.pairs]
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def short(value: float, digits: int = 4) -> str:

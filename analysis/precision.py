@@ -29,7 +29,9 @@ class Spread:
     @property
     def noise_share(self) -> float:
         """Noise of measurement as a share, at most 1, of the variance over training seeds within a cell."""
-        return min(1.0, self.noise / self.within) if self.within > 0 else math.nan
+        if math.isnan(self.noise) or not self.within > 0:  # min() would make 1 of a NaN
+            return math.nan
+        return min(1.0, self.noise / self.within)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def plan(spread: Spread, precision: float) -> Plan:
         return Plan(math.nan, math.nan, 0, math.nan)
     size = abs(float(spread.of_seed.mean()))
     variance = float(spread.of_seed.var(ddof=1))
-    noise = min(variance, spread.mean_noise)  # NaN stays
+    noise = float(np.minimum(variance, spread.mean_noise))  # NaN stays
 
     def half(seeds: int, of: float) -> float:
         return float(stats.t.ppf(0.975, seeds - 1)) * math.sqrt(of / seeds)
@@ -105,7 +107,7 @@ def plan_text(name: str, spread: Spread, precision: float) -> str:
     """The plan as a sentence."""
     count = len(spread.of_seed)
     if count < 2:
-        return f"{name}: expected two or more training seeds common to some cells to plan with, found {count}."
+        return f"{name}: no plan without two training seeds that some cells have in common."
     found = plan(spread, precision)
     share = spread.noise_share
     noise = (
@@ -115,14 +117,22 @@ def plan_text(name: str, spread: Spread, precision: float) -> str:
     )
     if math.isinf(found.half):
         return f"{name}: {noise}; the difference is 0, so that no relative precision can be planned for."
-    start = f"{name}: {noise}; the interval over {count} seeds is ±{found.half:.0%} of the difference"
+    start = f"{name}: {noise}; the interval over {count} seeds is {plus_minus(found.half)} of the difference"
     if found.half <= precision:
         return f"{start}, which is precise enough for ±{precision:.0%}."
     seeds = f"{found.seeds} training seeds" if found.seeds else f"more than {MOST} training seeds"
     if math.isnan(found.planes):
         return f"{start}; ±{precision:.0%} needs {seeds}."
     if math.isinf(found.planes):
-        rest = f"no number of planes reaches it (seeds alone leave ±{found.of_seeds:.0%})"
+        rest = f"no number of planes reaches it (seeds alone leave {plus_minus(found.of_seeds)})"
     else:
-        rest = f"{found.planes:.3g} times as many planes (directions, probes) with the seeds as they are"
+        rest = f"{times(found.planes)} as many planes (directions, probes) with the seeds as they are"
     return f"{start}; ±{precision:.0%} needs {seeds} with planes as they are; {rest}."
+
+
+def plus_minus(share: float) -> str:
+    return f"±{share:.0%}" if share < 10 else "more than ±1000%"
+
+
+def times(factor: float) -> str:
+    return f"{factor:.2g} times" if factor < MOST else f"more than {MOST} times"

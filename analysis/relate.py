@@ -115,7 +115,8 @@ def relation_table(
         row += [*both(of["partial"]), *both(of["partial_within"])]
         rows.append([*row, *(signed(of[name].value) for name in granulated), interval(of["granulated:mean"])])
     tested = sum(not math.isnan(relation.p) for relation in found)
-    title = f"Sharpness against AUROC: {len(checkpoints.runs)} checkpoints, {len(checkpoints.tasks)} digits"
+    digits = len(checkpoints.tasks)
+    title = f"Sharpness against AUROC: {len(checkpoints.runs)} checkpoints, {digits} digit{'s' * (digits != 1)}"
     reasons = {(r.measure, r.why): r.statistic for r in reversed(found) if r.why}
     whys = [f"{NOTHING} {measure}, {statistic}: {why}." for (measure, why), statistic in reversed(reasons.items())]
     return Table(title, rows, [*checkpoints.notes, *definitions(arguments, tested), *cautions(checkpoints), *whys])

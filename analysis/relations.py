@@ -58,7 +58,7 @@ def relations(
             permutations,
             np.random.default_rng(seed + 1),
         )
-        tests = {name: (found.p[i], found.p_corrected[i]) for i, name in enumerate(usable)}
+        tests = {name: (float(found.p[i]), float(found.p_corrected[i])) for i, name in enumerate(usable)}
     varying = hyperparameters(checkpoints, free)
     rows: list[Relation] = []
     for name in checkpoints.measures:
