@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from analysis.compare import COLUMNS
 from analysis.results import number, read_table
@@ -53,10 +53,11 @@ def draw_forest(effects: Sequence[Effect], names: tuple[str, str] = ("A", "B")) 
     draw_effects(left, [effect.ratio for effect in effects], 1)
     left.set_xscale("log")
     spread = [value for effect in effects for value in effect.ratio if value > 0]
-    if not spread or max(spread) / min(spread) < 100:  # too few powers of ten to read a value from
-        left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if not spread or max(spread) / min(spread) < 10:  # too few powers of ten to read a value from
+        left.xaxis.set_major_locator(MaxNLocator(6))
         left.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         left.xaxis.set_minor_formatter(NullFormatter())
+        left.xaxis.set_minor_locator(NullLocator())
     low, high = min([*spread, 0.9]), max([*spread, 1.1])
     left.set_xlim(low / 1.15, high * 1.15)
     draw_effects(right, [effect.standardized for effect in effects], 0)
@@ -72,7 +73,7 @@ def draw_effects(ax: Axes, effects: Sequence[Triple], nothing: float) -> Axes:
     ax.axvline(nothing, color="0.5", linewidth=0.8, zorder=0)
     for row, (value, low, high) in enumerate(effects):
         if math.isnan(value):
-            ax.text(0.5, row, "—", transform=ax.get_yaxis_transform(), ha="center", va="center", color="0.5")
+            ax.text(0.02, row, "none", transform=ax.get_yaxis_transform(), va="center", color="0.5", fontsize=6)
             continue
         apart = low > nothing or high < nothing
         color = COLORS[1] if apart else COLORS[0]

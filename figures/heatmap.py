@@ -48,6 +48,10 @@ def statistic_text(name: str) -> str:
     return NAMES.get(name, "Kendall by\n" + name.removeprefix("granulated:").replace("_", " "))
 
 
+def cell_text(value: float, certain: bool) -> str:
+    return "—" if np.isnan(value) else f"{value:+.2f}".replace("-", "−") + "*" * certain
+
+
 def excludes_zero(cells: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether the interval of each cell (…, 3) lies on one side of 0; without an interval it does not."""
     return (cells[..., 1] > 0) | (cells[..., 2] < 0)
@@ -66,14 +70,14 @@ def draw_heatmap(measures: Sequence[str], statistics: Sequence[str], cells: NDAr
         ax.text(
             column,
             row,
-            f"{value:+.2f}" + "*" * bool(certain[row, column]) if there else "—",
+            cell_text(value, bool(certain[row, column])),
             ha="center",
             va="center",
             fontsize=7,
-            color="white" if there and abs(value) > 0.65 else "black",
+            color="white" if there and abs(value) > 0.6 else "black",
             fontweight="bold" if certain[row, column] else "normal",
         )
-    ax.set_xticks(range(len(statistics)), [statistic_text(name) for name in statistics])
+    ax.set_xticks(range(len(statistics)), [statistic_text(name) for name in statistics], fontsize=6)
     ax.set_yticks(range(len(measures)), measures)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)

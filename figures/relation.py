@@ -126,7 +126,7 @@ def draw_scatter(checkpoints: Checkpoints, measure: str, resamples: int = 2000, 
     draw_points(right, kept, centred(place, kept), centred(y, kept))
     right.axhline(0, color="0.7", linewidth=0.6, zorder=0)
     right.axvline(0, color="0.7", linewidth=0.6, zorder=0)
-    what = f"log10 {measure_text(measure)}" if log else measure_text(measure)
+    what = f"log₁₀ {measure_text(measure)}" if log else measure_text(measure)
     right.set(xlabel=f"{what}, less its digit's mean", ylabel="AUROC, less its digit's mean", title="within digits")
     for ax, name in ((left, "spearman"), (right, "spearman_within")):
         ax.set_title(f"{ax.get_title()}: {coefficient_text(found[name])}")
@@ -146,7 +146,8 @@ def coefficient_text(relation: Relation) -> str:
     if math.isnan(relation.value):
         return "no coefficient"
     text = f"Spearman {relation.value:+.2f}"
-    return text if math.isnan(relation.low) else f"{text} [{relation.low:+.2f}, {relation.high:+.2f}]"
+    text += "" if math.isnan(relation.low) else f" [{relation.low:+.2f}, {relation.high:+.2f}]"
+    return text.replace("-", "−")
 
 
 def measure_text(measure: str) -> str:
