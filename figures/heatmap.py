@@ -49,7 +49,10 @@ def statistic_text(name: str) -> str:
 
 
 def cell_text(value: float, certain: bool) -> str:
-    return "—" if np.isnan(value) else f"{value:+.2f}".replace("-", "−") + "*" * certain
+    if np.isnan(value):
+        return "—"
+    text = f"{value:+.2f}".replace("-", "−")
+    return ("0.00" if text[1:] == "0.00" else text) + "*" * certain
 
 
 def excludes_zero(cells: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -65,7 +68,7 @@ def draw_heatmap(measures: Sequence[str], statistics: Sequence[str], cells: NDAr
     image = ax.imshow(values, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
     certain = excludes_zero(cells)
     for row, column in np.ndindex(values.shape):
-        value = values[row, column]
+        value = float(values[row, column])
         there = not np.isnan(value)
         ax.text(
             column,
