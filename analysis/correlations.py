@@ -37,7 +37,7 @@ def weighted_ranks(values: Floats, weights: Floats) -> Floats:
 def rank_products(columns: Sequence[Floats], weights: Floats) -> Floats:
     """Sums of products of centred mid-ranks (R, k, k) of k columns (n,)."""
     ranks = np.stack([weighted_ranks(column, weights) for column in columns])
-    totals = weights.sum(axis=1)
+    totals = np.maximum(weights.sum(axis=1), 1)  # a resample may hold none of the rows
     ranks -= (np.einsum("krn,rn->kr", ranks, weights) / totals)[:, :, None]
     weighted = ranks * weights
     products = np.empty((len(weights), len(columns), len(columns)))

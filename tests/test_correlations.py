@@ -76,8 +76,8 @@ def test_undefined_coefficients_are_nan_without_a_warning() -> None:
     for coefficient in (spearman, kendall):
         assert np.isnan(coefficient(np.ones(5), y)[0])
         assert np.isnan(coefficient(x[:1], y[:1])[0])
-        one_row = np.array([[4.0, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
-        np.testing.assert_array_equal(np.isnan(coefficient(x, y, one_row)), [True, False])
+        few = np.array([[4.0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
+        np.testing.assert_array_equal(np.isnan(coefficient(x, y, few)), [True, True, False])
     assert np.isnan(partial_spearman(x, y, [x**3])[0])  # the covariate leaves nothing
     assert np.isnan(partial_spearman(x[:1], y[:1], [x[:1]])[0])
 

@@ -49,7 +49,7 @@ def test_outcomes_stay_in_their_stratum() -> None:
 
 
 def test_step_down_is_the_slow_one() -> None:
-    """Algorithm 4.1 of Westfall and Young: in order of the statistic, each against the maximum of those that are left."""
+    """Algorithm 4.1 of Westfall and Young: by the statistic's order, each against the maximum of those left."""
     generator = np.random.default_rng(1)
     observed, permuted = generator.random(6), generator.random((199, 6))
     p, corrected = step_down(observed, permuted)
