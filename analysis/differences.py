@@ -113,7 +113,8 @@ def keyed_runs(
     found: dict[tuple[str, ...], int] = {}
     for row in rows:
         run = checkpoints.runs[row]
-        other = found.setdefault((*cell_key(run, loose), run.settings["seed"]), row)
+        seed = "" if "seed" in loose else run.settings["seed"]
+        other = found.setdefault((*cell_key(run, loose), seed), row)
         if other != row:
             differ = differing(run, checkpoints.runs[other])
             raise InputError(

@@ -108,8 +108,10 @@ def test_groups_that_cannot_be_compared(tmp_path: Path) -> None:
         pairs_of(path, b="loss=l1")
     with pytest.raises(InputError, match="--a sea=1: expected name=value with a setting"):
         pairs_of(path, a="sea=1")
+    apart = [cell for cell in design(digits=[0]) if (cell["seed"] == 0) == (cell["loss"] == "l2")]
     with pytest.raises(InputError, match="they differ in seed; measure checkpoints of the same training seeds"):
-        pairs_of(path, "seed=0", "seed=1")
+        pairs_of(write_measures(tmp_path / "a.csv", KNOWN, apart))
+    assert len(pairs_of(path, "seed=0", "seed=1").a.runs) == 12
     twice = write_measures(tmp_path / "t.csv", KNOWN, [*design(digits=[0]), design(digits=[0])[0]])
     with pytest.raises(InputError, match="--a: expected one checkpoint of this group for each pair, found two"):
         pairs_of(twice)
