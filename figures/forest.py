@@ -15,7 +15,6 @@ from figures.style import COLORS, PAGE
 from training.command import InputError
 
 Triple = tuple[float, float, float]
-#: panels: the columns, and what the axis says
 RATIO = ("ratio", "ratio_low", "ratio_high")
 STANDARDIZED = ("standardized", "standardized_low", "standardized_high")
 
@@ -35,10 +34,8 @@ def read_effects(path: Path, wanted: Sequence[str] = ()) -> list[Effect]:
     found = []
     for line, row in enumerate(rows, start=2):
         values = dict(zip(header, row, strict=True))
-        ratio, standardized = (
-            tuple(number(path, line, name, values[name]) for name in names) for names in (RATIO, STANDARDIZED)
-        )
-        found.append(Effect(values["measure"], ratio, standardized))  # type: ignore[arg-type]
+        a, b, c, d, e, f = (number(path, line, name, values[name]) for name in (*RATIO, *STANDARDIZED))
+        found.append(Effect(values["measure"], (a, b, c), (d, e, f)))
     for name in wanted:
         if name not in [effect.measure for effect in found]:
             names = ", ".join(effect.measure for effect in found)
