@@ -126,12 +126,25 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
             file.create_dataset(f"interpolation_error/{name}", data=np.float64(error))
         for name, values in directions.items():
             file.create_dataset(f"directions/{name}", data=values)
+        _link_for_xarray(file, grid)
         file.flush()
         image = file.id.get_file_image()
     with open(path, "wb") as new:
         new.write(image)
         new.flush()
         os.fsync(new.fileno())  # some disks say only now that they are full
+
+
+def _link_for_xarray(file: h5py.File, grid: Grid) -> None:
+    """Hard links in the root to axes, metrics and standard errors: NetCDF finds dimensions in a group and above it.
+
+    A metric whose name the root already has is left where it is.
+    """
+    links = {name: f"axes/{name}" for name in ("plane", "y", "x")}
+    links |= {name: f"metrics/{name}" for name in grid.values if name not in (*file, *links)}
+    links |= {f"{name}_stderr": f"stderr/{name}" for name in grid.stderr if f"{name}_stderr" not in (*file, *links)}
+    for link, name in links.items():
+        file[link] = file[name]
 
 
 def read_grid(path: Path) -> Grid:
