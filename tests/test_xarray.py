@@ -44,7 +44,7 @@ def test_metrics_whose_names_are_taken_stay_in_their_group(tmp_path: Path) -> No
     writer.write([((0, 2, 3), point(5.0))])
     writer.close()
     with xr.open_dataset(tmp_path / "g.h5", engine="h5netcdf", group="metrics") as data:
-        assert set(data.data_vars) == set(NAMES)
+        assert set(data.variables) == set(NAMES)
         assert data["done"][0, 2, 3] == 7
     assert read_grid(tmp_path / "g.h5").values["x"][0, 2, 3] == 8
 
