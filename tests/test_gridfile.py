@@ -162,17 +162,17 @@ def test_resumed_values_go_to_their_metrics_whatever_the_alphabet(tmp_path: Path
 
 
 def test_a_run_of_metrics_out_of_the_alphabet_goes_on(tmp_path: Path) -> None:
-    def run(*planes: str) -> None:
-        main([*"--problem problems:quadratic --x=-1:1:5 --metrics l2,l1 --threads 1 --out".split(), *planes])
+    def run() -> None:
+        main(["--problem", "problems:quadratic", "--x=-1:1:5", "--metrics", "l2,l1", "--threads", "1", "--out", out])
 
     out = str(tmp_path / "g.h5")
-    run(out)
+    run()
     whole = read_grid(tmp_path / "g.h5")
     with h5py.File(out, "r+") as file:
         for name in ("done", "evaluated"):
             file[name][0, 0, 1::2] = False
         for name in ("metrics/l1", "metrics/l2", "stderr/l1", "stderr/l2"):
             file[name][0, 0, 1::2] = np.nan
-    run(out)
+    run()
     for name, values in read_grid(tmp_path / "g.h5").values.items():
         np.testing.assert_allclose(values, whole.values[name])
