@@ -192,7 +192,7 @@ def test_a_vtk_surface_has_its_points_heights_and_no_cell_at_holes(tmp_path: Pat
     quads = arrays["Polys/connectivity"].reshape(-1, 4)
     assert int(piece["NumberOfPolys"]) == len(quads) == len(arrays["Polys/offsets"])
     assert arrays["Polys/offsets"].tolist() == [4, 8]  # of 6 quadrilaterals 2 have four heights
-    assert points[quads[0]][:, :2].tolist() == [[-1, 0], [-1 / 3, 0], [-1 / 3, 1], [-1, 1]]
+    np.testing.assert_allclose(points[quads[0]][:, :2], [[-1, 0], [-1 / 3, 0], [-1 / 3, 1], [-1, 1]])
     assert points[quads[0]][:, 2].tolist() == [101, 102, 112, 111]
     np.testing.assert_array_equal(arrays["PointData/own"].reshape(3, 4), grid.values["own"][1])
     np.testing.assert_array_equal(arrays["PointData/l2_stderr"], 0.25)
