@@ -157,14 +157,14 @@ def summary(grid: Grid, metric: str, plane: int, features: list[Feature]) -> dic
 def text_of(about: dict[str, Any]) -> str:
     """The summary as one line."""
     parts = [
-        f"{about[name]['all']} {name}, {about[name]['significant']} of them beyond noise"
+        f"{name}: {about[name]['all']}, of them beyond noise: {about[name]['significant']}"
         for name in ("basins", "hills")
         if name in about
     ]
     parts += [] if "hills" in about else ["hills not computed: install gudhi (extra topology)"]
     parts += [] if about["stderr_known"] else ["no standard errors in the file, so only what never dies is certain"]
     parts += [
-        f"{about[name]} {name.replace('_', ' ')}" for name in ("diverged_points", "interpolated_points") if about[name]
+        f"{name.replace('_', ' ')}: {about[name]}" for name in ("diverged_points", "interpolated_points") if about[name]
     ]
     return "; ".join(parts)
 

@@ -12,7 +12,7 @@ import tyro
 from landscape.describe import About, describe
 from training.command import InputError, command, parse
 
-DESCRIPTION = """Say what files hold: grid files, also while they grow, checkpoints, results, files of the reference tool.
+DESCRIPTION = """Say what files hold: grid files (also while they grow), checkpoints, results, reference files.
 
 Example: python -m landscape.inspect runs/a/surface.h5
 Example: python -m landscape.inspect runs/a/checkpoint.pt runs/a/surface.h5 --json"""

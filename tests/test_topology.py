@@ -125,7 +125,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     write_new(tmp_path / "g.h5", made(wells(), stderr=0.1), {})
     assert main([str(tmp_path / "g.h5"), "--out", str(tmp_path / "t.csv")]) == 0
     printed = capsys.readouterr().out
-    assert "2 basins, 2 of them beyond noise; 0 hills" in printed
+    assert "basins: 2, of them beyond noise: 2; hills: 0" in printed
     assert printed.splitlines()[-1] == str(tmp_path / "t.csv")
     rows = list(csv.DictReader((tmp_path / "t.csv").open()))
     assert float(rows[1]["persistence"]) == float(rows[1]["death"]) - float(rows[1]["birth"])
@@ -142,7 +142,7 @@ def test_without_gudhi_basins_are_found_and_it_says_so(
     write_new(tmp_path / "g.h5", made(wells(), stderr=0.1), {})
     monkeypatch.setitem(sys.modules, "gudhi", None)
     assert main([str(tmp_path / "g.h5")]) == 0
-    assert "2 basins, 2 of them beyond noise; hills not computed: install gudhi" in capsys.readouterr().out
+    assert "basins: 2, of them beyond noise: 2; hills not computed: install gudhi" in capsys.readouterr().out
 
 
 def test_what_cannot_be_used_is_named() -> None:
