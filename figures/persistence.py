@@ -123,7 +123,7 @@ def draw_diagram(ax: Axes, features: list[Feature], limits: tuple[float, float],
     ticks = ticks_of(limits, log)
     ax.set_xticks(ticks, texts := [tick_text(tick, log) for tick in ticks])
     ax.set_yticks(ticks, texts)
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right", fontsize=6, handletextpad=0.1, borderpad=0.3)  # below the diagonal lies nothing
     return ax
 
 
