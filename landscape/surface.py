@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -202,7 +203,7 @@ def provenance(
         "metrics": definitions,
         "device": str(device),
         "software": {package: version(package) for package in ("torch", "numpy", "h5py")},
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
     }
 
 
