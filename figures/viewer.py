@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import matplotlib as mpl
-import numpy as np
 import tyro
 from matplotlib.colors import to_hex
-from numpy.typing import NDArray
 
 from figures.captions import config_of, data_text, differences, metric_text, score_text
-from figures.style import COLORS, MAP, label
-from landscape.grid import Grid, read_grid
+from figures.style import COLORS, LABELS, MAP, label
+from landscape.grid import Floats, Grid, read_grid
 from training.command import InputError, command, make_parent, parse, write_whole
 
 DESCRIPTION = """Write one HTML page of surfaces to turn and read in a browser: no network, no server.
@@ -106,13 +104,21 @@ def page_data(grids: Sequence[tuple[str, Grid]]) -> dict[str, Any]:
     return {
         "surfaces": [surface_data(source, grid) for source, grid in grids],
         "metrics": {
-            name: metric_data([grid for grid in alone if name in grid.values], name)
-            for name in dict.fromkeys(name for grid in alone for name in grid.values)
+            name: metric_data([grid for grid in alone if name in grid.values], name) for name in metric_names(alone)
         },
         "different": differences(alone),
         "colorscale": [[k / 32, to_hex(mpl.colormaps[MAP](k / 32))] for k in range(33)],
         "colors": COLORS,
     }
+
+
+def metric_names(grids: Sequence[Grid]) -> list[str]:
+    """Every metric of the files, in the order of figures/style.py's labels, others last: the first is drawn first."""
+    order = list(LABELS)
+    names = dict.fromkeys(name for grid in grids for name in grid.values)
+    return sorted(
+        names, key=lambda name: order.index(base) if (base := name.partition("@")[0]) in order else len(order)
+    )
 
 
 def metric_data(grids: Sequence[Grid], name: str) -> dict[str, Any]:
@@ -127,7 +133,7 @@ def metric_data(grids: Sequence[Grid], name: str) -> dict[str, Any]:
 
 
 def surface_data(source: str, grid: Grid) -> dict[str, Any]:
-    """A grid as plain values: arrays (K, ny, nx) as nested lists, masks as 0 and 1, the path as (n, 2) points."""
+    """A grid as plain values: arrays (K, ny, nx) as nested lists, masks as 0 and 1, paths as (n, 2) points."""
     return {
         "source": source,
         "title": title_of(grid, source),
@@ -139,11 +145,11 @@ def surface_data(source: str, grid: Grid) -> dict[str, Any]:
         "stderr": {name: plain(values) for name, values in grid.stderr.items()},
         "done": grid.done.astype(int).tolist(),
         "evaluated": grid.evaluated.astype(int).tolist(),
-        "trajectory": trajectory_of(grid),
+        "paths": paths_of(grid),
     }
 
 
-def plain(values: NDArray[np.float64]) -> Any:
+def plain(values: Floats) -> Any:
     """Nested lists of numbers, None for NaN and "inf" or "-inf" for infinities, which strict JSON has no number for."""
     flat: list[Any] = values.ravel().tolist()
     numbers = [v if math.isfinite(v) else None if math.isnan(v) else str(v) for v in flat]
@@ -152,13 +158,12 @@ def plain(values: NDArray[np.float64]) -> Any:
     return numbers
 
 
-def trajectory_of(grid: Grid) -> dict[str, Any] | None:
-    """The path of training on the plane, {points: (n, 2), updates: (n,) or None}, if the file has one."""
-    path = getattr(grid, "trajectory", None)
-    if path is None or len(path) == 0:
-        return None
-    updates = getattr(grid, "trajectory_updates", None)
-    return {"points": plain(np.asarray(path, np.float64)), "updates": None if updates is None else list(updates)}
+def paths_of(grid: Grid) -> dict[str, Any]:
+    """Trajectories and other models on the plane, {name: {points (n, 2), distance (n), updates (n)}}, where there are."""
+    return {
+        name: {"points": plain(track.coordinates), "distance": plain(track.distance), "updates": plain(track.updates)}
+        for name, track in getattr(grid, "paths", {}).items()
+    }
 
 
 def title_of(grid: Grid, source: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that WebDriver's standard names elements by
@@ -23,15 +24,16 @@ class Browser:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.session + path, data, {"Content-Type": "application/json"}, method=method)
-        with urlopen(request, timeout=120) as answer:
-            return json.load(answer)["value"]
+        try:
+            with urlopen(request, timeout=120) as answer:
+                return json.load(answer)["value"]
+        except HTTPError as error:
+            raise RuntimeError(f"{method} {path}: {json.load(error)['value']}") from None
 
     def open(self, path: Path, width: int, height: int) -> None:
         """Show the page in a viewport of this size, phone-narrow ones too, and wait until it has drawn."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.call(
-            "POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size}
-        )
+        self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
         self.call("POST", "/url", {"url": path.as_uri()})
         self.wait("document.body.dataset.ready === 'yes'")
 

@@ -27,6 +27,7 @@ async function loadPlotly() {
 const isLog = () => state.height === "log" && DATA.metrics[state.metric].log;
 const isShared = () => state.scale === "shared" && DATA.metrics[state.metric].common;
 const planeOf = (surface) => Math.min(state.plane, surface.done.length - 1);
+const isNarrow = () => innerWidth < 640;
 const hasMetric = (surface) => state.metric in surface.values;
 const markerOf = (surface) => [nearest(surface.y, state.place[1]), nearest(surface.x, state.place[0])];
 
@@ -38,7 +39,9 @@ function makeViews() {
     if (!hasMetric(surface)) return null;
     const plane = planeOf(surface);
     const grid = heights(surface, state.metric, plane, log);
-    const view = { surface, metric: state.metric, label, axis, plane, log, grid, marker: markerOf(surface), camera: state.camera, narrow: innerWidth < 640 };
+    const view = {
+      surface, metric: state.metric, label, axis, plane, log, grid, marker: markerOf(surface), camera: state.camera, narrow: isNarrow(),
+    };
     const [low] = limits([grid]);
     return { ...view, limits: limits(isLine(surface) ? [grid, band(surface, state.metric, plane, log, low)] : [grid]) };
   });
@@ -71,6 +74,7 @@ async function draw() {
   const views = makeViews();
   const { label, log, common } = DATA.metrics[state.metric];
   element("height").disabled = !log;
+  element("height").value = log ? state.height : "linear";
   element("scale").disabled = !common;
   element("note").textContent = [
     DATA.different.length ? `Not comparable as they stand: different ${DATA.different.join(", ")}.` : "",
@@ -83,7 +87,7 @@ async function draw() {
     panel.missing.hidden = Boolean(view);
     panel.missing.textContent = view ? "" : `This file has no metric ${label}.`;
     panel.plots.forEach((plot) => { plot.hidden = !view; });
-    if (view) await Promise.all(panel.plots.map((plot, p) => Plotly.react(plot, ...DRAW[panel.kinds[p]](view), CONFIG)));
+    if (view) await Promise.all(panel.plots.map((plot, p) => Plotly.react(plot, ...DRAW[panel.kinds[p]](view, plot), CONFIG)));
     if (view) follow(panel);
   }));
   read();
@@ -217,8 +221,8 @@ function buildLegend() {
     ["minimum", '<path d="M8 2l6 6-6 6-6-6z" fill="#fff" stroke="#000" stroke-width="1.5"/>'],
     ["model", '<path d="M8 2v12M2 8h12" stroke="#000" stroke-width="2.5"/>'],
   ];
-  if (DATA.surfaces.some((surface) => surface.trajectory))
-    signs.push(["path of training", '<path d="M1 13L8 6l7-2" fill="none" stroke="#000" stroke-width="2"/>']);
+  if (DATA.surfaces.some((surface) => !isLine(surface) && Object.keys(surface.paths).length))
+    signs.push(["trajectory, other models", '<path d="M1 13L8 6l7-2" fill="none" stroke="#000" stroke-width="2"/>']);
   if (DATA.surfaces.some((surface) => !isLine(surface)))
     signs.push(["hole: not computed, or diverged", '<path d="M1 1h14v14H1z" fill="#d9d9d9" stroke="#8c959f"/>']);
   if (DATA.surfaces.some(isLine))
@@ -242,6 +246,11 @@ async function start() {
   panels.push(...DATA.surfaces.map(buildPanel));
   await draw();
   panels.forEach(listen);
+  let settled;
+  new ResizeObserver(() => { // margins of the maps depend on their size
+    clearTimeout(settled);
+    settled = setTimeout(draw, 150);
+  }).observe(element("panels"));
   document.body.dataset.ready = "yes";
 }
 

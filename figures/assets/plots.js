@@ -2,15 +2,9 @@
 // {surface, metric, axis, label, plane, log, limits, grid (heights), marker [row, column], camera, narrow}.
 
 const MARKER = "#d55e00";
-const START_CAMERA = { eye: { x: -1.1, y: -1.5, z: 0.95 }, center: { x: 0, y: 0, z: -0.12 }, up: { x: 0, y: 0, z: 1 } };
+const START_CAMERA = { eye: { x: -1.0, y: -1.38, z: 0.88 }, center: { x: 0, y: 0, z: -0.12 }, up: { x: 0, y: 0, z: 1 } };
 const ABOVE_CAMERA = { eye: { x: 0, y: -0.01, z: 2.1 }, center: { x: 0, y: 0, z: 0 }, up: { x: 0, y: 0, z: 1 } };
 const FONT = { family: "system-ui, sans-serif", size: 13, color: "#1b1f24" };
-
-const holeFree = (points) => points.filter((point) => point.every((value) => value !== null));
-
-function colors(view) {
-  return { colorscale: DATA.colorscale, showscale: false };
-}
 
 function hoverTexts(view) {
   const { surface, metric, label, plane } = view;
@@ -30,28 +24,56 @@ function marks(view) {
   return { marker: view.marker, minimum: minimum(view.grid), model: model.includes(-1) ? null : model };
 }
 
+const lifted = (z, [low, high]) => z + 0.04 * (high - low); // signs stand on the surface, not half in it
+
 function solidPoint(view, place, marker) {
-  const { surface, grid } = view;
+  const { surface, grid, limits } = view;
   const seen = place && grid[place[0]][place[1]] !== null;
   return {
     type: "scatter3d", mode: "markers", hoverinfo: "skip", showlegend: false, marker,
-    x: seen ? [surface.x[place[1]]] : [], y: seen ? [surface.y[place[0]]] : [], z: seen ? [grid[place[0]][place[1]]] : [],
+    x: seen ? [surface.x[place[1]]] : [], y: seen ? [surface.y[place[0]]] : [], z: seen ? [lifted(grid[place[0]][place[1]], limits)] : [],
   };
 }
 
-function solidPath(view) {
-  const { surface, grid, limits } = view;
-  if (!surface.trajectory) return [];
-  const lift = 0.01 * (limits[1] - limits[0]);
-  const points = surface.trajectory.points.map(([x, y]) => {
-    const z = heightAt(surface, grid, x, y);
-    return [x, y, z === null ? null : z + lift];
-  });
-  return [{
-    type: "scatter3d", mode: "lines+markers", hoverinfo: "skip", showlegend: false, connectgaps: false,
-    x: points.map((p) => p[0]), y: points.map((p) => p[1]), z: points.map((p) => p[2]),
-    line: { color: "#000", width: 5 }, marker: { size: 3, color: "#fff", line: { color: "#000", width: 1 } },
-  }];
+/** Trajectories and other models, which are on the first plane, as traces; `place` gives their coordinates. */
+function pathTraces(view, place, marker, width) {
+  return Object.entries(view.plane === 0 ? view.surface.paths : {}).map(([name, path]) => ({
+    mode: "lines+markers", showlegend: false, connectgaps: false, hoverinfo: "text", hovertext: pathTexts(name, path),
+    line: { color: "#000", width }, marker: { ...marker, color: "#fff", line: { color: "#000", width: 1 } }, ...place(path.points),
+  }));
+}
+
+function pathTexts(name, { points, updates, distance }) {
+  return points.map((_, k) => [
+    points.length > 1 ? `${name}, model ${k + 1} of ${points.length}` : name,
+    isNumber(updates[k]) ? `after ${updates[k]} updates` : "",
+    isNumber(distance[k]) ? `${valueText(distance[k])} from the plane, in units of the weights` : "",
+  ].filter(Boolean).join("<br>"));
+}
+
+function solidPaths(view) {
+  const height = ([x, y]) => {
+    const z = heightAt(view.surface, view.grid, x, y);
+    return z === null ? null : lifted(z, view.limits);
+  };
+  const place = (points) => ({ type: "scatter3d", x: points.map((p) => p[0]), y: points.map((p) => p[1]), z: points.map(height) });
+  return pathTraces(view, place, { size: 3 }, 5);
+}
+
+const flatPaths = (view) => pathTraces(
+  view, (points) => ({ type: "scatter", x: points.map((p) => p[0]), y: points.map((p) => p[1]) }), { size: 5 }, 2);
+
+/** Points that no complete cell of the grid joins, as dots: else a surface that has just begun would show nothing. */
+function loosePoints({ surface, grid, limits: [cmin, cmax] }, type) {
+  const known = (i, j) => grid[i]?.[j] !== undefined && grid[i][j] !== null;
+  const cell = (i, j) => known(i, j) && known(i + 1, j) && known(i, j + 1) && known(i + 1, j + 1);
+  const loose = grid.flatMap((row, i) => row.map((_, j) => [i, j]))
+    .filter(([i, j]) => known(i, j) && !(cell(i, j) || cell(i - 1, j) || cell(i, j - 1) || cell(i - 1, j - 1)));
+  const values = loose.map(([i, j]) => grid[i][j]);
+  return {
+    type, mode: "markers", hoverinfo: "skip", showlegend: false, x: loose.map(([, j]) => surface.x[j]), y: loose.map(([i]) => surface.y[i]),
+    ...(type === "scatter3d" && { z: values }), marker: { size: type === "scatter3d" ? 3 : 5, color: values, cmin, cmax, colorscale: DATA.colorscale },
+  };
 }
 
 /** The 3D plot: the marker is its second trace. */
@@ -61,7 +83,7 @@ function solid(view) {
   const levels = { show: true, start: low, end: high, size: (high - low) / (LEVELS - 1), color: "rgba(255,255,255,0.45)", width: 1 };
   const data = [
     {
-      type: "surface", x: surface.x, y: surface.y, z: grid, cmin: low, cmax: high, ...colors(view),
+      type: "surface", x: surface.x, y: surface.y, z: grid, cmin: low, cmax: high, colorscale: DATA.colorscale, showscale: false,
       hovertext: hoverTexts(view), hoverinfo: "text", connectgaps: false,
       contours: { z: levels, x: { highlight: false }, y: { highlight: false } },
       lighting: { ambient: 0.75, diffuse: 0.5, specular: 0.05, roughness: 0.9 },
@@ -69,14 +91,14 @@ function solid(view) {
     solidPoint(view, found.marker, { size: 7, color: MARKER, line: { color: "#fff", width: 2 } }),
     solidPoint(view, found.minimum, { size: 6, symbol: "diamond", color: "#fff", line: { color: "#000", width: 2 } }),
     solidPoint(view, found.model, { size: 5, symbol: "cross", color: "#000" }),
-    ...solidPath(view),
+    ...solidPaths(view), loosePoints(view, "scatter3d"),
   ];
   const side = { showspikes: false, gridcolor: "#d0d7de", zeroline: false, tickfont: { size: 11 }, nticks: 5, backgroundcolor: "#f6f8fa", showbackground: true };
   const layout = {
     font: FONT, margin: { l: 0, r: 0, t: 0, b: 0 }, hoverlabel: { align: "left" },
     scene: {
       xaxis: { ...side, title: { text: "x" } }, yaxis: { ...side, title: { text: "y" } },
-      zaxis: { ...side, ...axisTicks(view), title: { text: "" }, range: padded(view.limits, 0.02) },
+      zaxis: { ...side, ...axisTicks(view), title: { text: "" }, range: [low - 0.02 * (high - low), lifted(lifted(high, view.limits), view.limits)] },
       aspectmode: "manual", aspectratio: { x: 1, y: 1, z: 0.65 }, camera: view.camera,
     },
   };
@@ -102,35 +124,30 @@ function flatMarks(view) {
   ];
 }
 
-function flatPath(view) {
-  const path = view.surface.trajectory;
-  if (!path) return [];
-  const told = path.points.map((_, k) => (path.updates ? `after ${path.updates[k]} updates` : `checkpoint ${k + 1}`));
-  return [{
-    type: "scatter", mode: "lines+markers", x: path.points.map((p) => p[0]), y: path.points.map((p) => p[1]),
-    text: told, hoverinfo: "text", showlegend: false, line: { color: "#000", width: 2 },
-    marker: { size: 5, color: "#fff", line: { color: "#000", width: 1 } },
-  }];
-}
-
 /** The contour map: the marker is its second trace. */
-function map(view) {
+function map(view, plot) {
   const { surface, grid, limits: [low, high] } = view;
   const [width, tall] = [surface.x, surface.y].map((values) => values[values.length - 1] - values[0]);
   const equal = Math.max(width / tall, tall / width) < 3;
+  const margin = { l: 64, r: 8, t: 8, b: 48 };
+  const spare = plot ? plot.clientWidth - margin.l - margin.r - 90 - (plot.clientHeight - margin.t - margin.b) * (width / tall) : 0;
+  if (equal && spare > 0) { // a map with its colour bar beside it, in the middle, not one at each end of a wide plot
+    margin.l += spare / 2;
+    margin.r += spare / 2 + 90;
+  }
   const data = [
     {
-      type: "contour", x: surface.x, y: surface.y, z: grid, zmin: low, zmax: high, zauto: false, ...colors(view), showscale: true,
+      type: "contour", x: surface.x, y: surface.y, z: grid, zmin: low, zmax: high, zauto: false, colorscale: DATA.colorscale,
       autocontour: false, contours: { start: low, end: high, size: (high - low) / (LEVELS - 1) },
       line: { color: "rgba(255,255,255,0.6)", width: 0.6 }, connectgaps: false,
       hovertext: hoverTexts(view), hoverinfo: "text", hoverongaps: true,
       colorbar: { title: { text: view.axis, side: "right" }, thickness: 12, outlinewidth: 0, tickfont: { size: 12 }, ...axisTicks(view) },
     },
-    ...flatMarks(view), ...flatPath(view),
+    ...flatMarks(view), ...flatPaths(view), loosePoints(view, "scatter"),
   ];
   const axis = { showgrid: false, zeroline: false, ticks: "outside", constrain: "domain", nticks: 6 };
   const layout = {
-    font: FONT, margin: { l: 52, r: 8, t: 8, b: 44 }, plot_bgcolor: "#d9d9d9", hoverlabel: { align: "left" }, dragmode: view.narrow ? false : "zoom",
+    font: FONT, margin, plot_bgcolor: "#d9d9d9", hoverlabel: { align: "left" }, dragmode: view.narrow ? false : "zoom",
     xaxis: { ...axis, title: { text: "x (step / filter norm)", standoff: 4 }, range: [surface.x[0], surface.x[surface.x.length - 1]] },
     yaxis: { ...axis, title: { text: "y (step / filter norm)", standoff: 4 }, range: [surface.y[0], surface.y[surface.y.length - 1]], ...(equal && { scaleanchor: "x" }) },
   };
