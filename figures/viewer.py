@@ -159,7 +159,7 @@ def plain(values: Floats) -> Any:
 
 
 def paths_of(grid: Grid) -> dict[str, Any]:
-    """Trajectories and other models on the plane, {name: {points (n, 2), distance (n), updates (n)}}, where there are."""
+    """Trajectories and other models on the plane, {name: {points (n, 2), distance (n), updates (n)}}, if any."""
     return {
         name: {"points": plain(track.coordinates), "distance": plain(track.distance), "updates": plain(track.updates)}
         for name, track in getattr(grid, "paths", {}).items()

@@ -40,7 +40,7 @@ class Browser:
     def run(self, expression: str) -> Any:
         return self.call("POST", "/execute/sync", {"script": f"return ({expression})", "args": []})
 
-    def wait(self, condition: str, seconds: float = 60) -> None:
+    def wait(self, condition: str, seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while not self.run(condition):
             assert time.monotonic() < end, f"not within {seconds} s: {condition}"
@@ -96,6 +96,7 @@ def browser(profile: Path) -> Iterator[Browser]:
     try:
         session = root.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
         page = Browser(f"{root.session}/session/{session}")
+        page.call("POST", "/timeouts", {"script": 100_000, "pageLoad": 100_000})  # software draws 3D slowly
         try:
             yield page
         finally:

@@ -247,10 +247,14 @@ async function start() {
   await draw();
   panels.forEach(listen);
   let settled;
-  new ResizeObserver(() => { // margins of the maps depend on their size
+  let width = innerWidth;
+  addEventListener("resize", () => { // margins of the maps depend on their size; heights of phones' windows vary as they scroll
     clearTimeout(settled);
-    settled = setTimeout(draw, 150);
-  }).observe(element("panels"));
+    settled = setTimeout(() => {
+      if (innerWidth !== width) draw();
+      width = innerWidth;
+    }, 150);
+  });
   document.body.dataset.ready = "yes";
 }
 
