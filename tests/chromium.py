@@ -2,11 +2,13 @@
 
 import base64
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -80,7 +82,13 @@ class Browser:
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
     """A browser with an empty `profile`; its end ends its processes."""
-    driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    driver = subprocess.Popen(
+        ["chromedriver", "--port=0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     assert driver.stdout is not None
     found = None
     while found is None and (line := driver.stdout.readline()):
@@ -102,5 +110,6 @@ def browser(profile: Path) -> Iterator[Browser]:
         finally:
             page.call("DELETE", "")
     finally:
-        driver.terminate()
+        with suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGTERM)  # with what it started, also where a page hangs
         driver.wait(10)

@@ -145,10 +145,13 @@ function step(panel, dx, dy) {
   moveTo([along(x, j + (x.length > 1 ? dx : 0)), along(y, i + (y.length > 1 ? (x.length > 1 ? dy : dx + dy) : 0))], true);
 }
 
-function turn(camera) {
+/** Show all surfaces from the same side; `turned` is one that has been turned by mouse already. */
+async function turn(camera, turned) {
   state.camera = camera;
-  for (const { plots, kinds, view } of panels)
-    if (view && kinds[0] === "solid") Plotly.relayout(plots[0], { "scene.camera": camera });
+  state.turning = true; // what follows reports cameras too, and must not be followed in its turn
+  const others = panels.filter(({ plots, kinds, view }) => view && kinds[0] === "solid" && plots[0] !== turned);
+  await Promise.all(others.map(({ plots }) => Plotly.relayout(plots[0], { "scene.camera": camera })));
+  state.turning = false;
 }
 
 function turnBy(angle) {
@@ -189,7 +192,8 @@ function follow(panel) {
       return moveTo(along ? [point.x, state.place[1]] : [state.place[0], point.x], false);
     });
     plot.on("plotly_relayout", (change) => {
-      if (change["scene.camera"] && change["scene.camera"] !== state.camera) turn(change["scene.camera"]);
+      const camera = change["scene.camera"];
+      if (camera && !state.turning) turn(camera, plot);
     });
   });
 }
