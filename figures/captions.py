@@ -24,6 +24,12 @@ def probe_of(grid: Grid) -> dict[str, Any]:
     return probe if isinstance(probe, dict) else {}
 
 
+def plane_meta(grid: Grid) -> dict[str, Any]:
+    """What the file says of the kind of its plane; empty of random directions."""
+    plane = grid.meta.get("plane", {})
+    return plane if isinstance(plane, dict) else {}
+
+
 def settings_of(grid: Grid) -> dict[str, Any]:
     """The configuration that a model is compared by: its own, or for a probe that of the autoencoder."""
     return {**config_of(grid), **probe_of(grid)}
@@ -76,6 +82,6 @@ def data_text(grid: Grid) -> str:
 
 def differences(grids: Sequence[Grid]) -> list[str]:
     """What two surfaces must have in common to be compared, and these have not: plane, range, images."""
-    names = ("x", "y", "seed", "normalization", "orthogonal", "data", "samples", "batch_norm", "precision")
+    names = ("plane", "x", "y", "seed", "normalization", "orthogonal", "data", "samples", "batch_norm", "precision")
     identities = [grid.meta.get("identity", {}) for grid in grids]
     return [name for name in names if any(other.get(name) != identities[0].get(name) for other in identities)]

@@ -1,0 +1,310 @@
+"""The kinds of planes: random, between models, along a trajectory, saved, along the Hessian's eigenvectors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from landscape.directions import Direction, random_directions
+from landscape.grid import Axis, Track, parse_axis
+from landscape.metric import Metric
+from landscape.objective import Objective
+from landscape.options import PlaneOptions
+from landscape.params import Params, digest_of_tensors
+from landscape.problem import Problem
+from landscape.saved import read_directions, renormalized
+from landscape.sources import load_tensors
+from landscape.trajectory import combine, difference, inner, principal_components, project, ranges_of
+from training.command import InputError
+from training.farm import rank_of
+
+LEAST_ANGLE = 1e-6  # squared sine of the angle between x and y, below which they span no plane
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a plane is made for. metric: the first one, whose Hessian eigenvectors are of. axes: 1 for a line, else 2."""
+
+    problem: Problem
+    metric: Metric
+    axes: int = 2
+    planes: int = 1
+    seed: int = 0
+    normalization: str = "filter"
+    orthogonal: bool = False
+    batch_norm: str = "frozen"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass
+class Planes:
+    """Directions of each plane, and what a grid file says of them.
+
+    identity: what a later run must equal, beside or instead of the options that random directions have. meta: `kind`, `summary` (one
+    line) and details. ranges: axes as text, from a trajectory's extent. paths: models on the plane.
+    """
+
+    planes: list[tuple[Direction, ...]]
+    identity: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    ranges: tuple[str, str] | None = None
+    paths: dict[str, Track] = field(default_factory=dict)
+
+
+def planes_of(options: PlaneOptions, setting: Setting, comm: Any | None = None) -> Planes:
+    """The planes that `options` ask for; collective, and the same on every rank.
+
+    Random directions are drawn on each rank; the root alone makes any others and reads their files. Raises InputError
+    on all ranks if a file cannot be used.
+    """
+    if options.kind == "random" and not options.mark:
+        return random(options, setting)
+    result, problem = None, ""
+    if rank_of(comm) == 0:
+        try:
+            result = PLANES[options.kind](options, setting)
+            if result.identity and not options.renormalize:
+                result.identity |= {"normalization": "none", "ignore": "none"}
+            add_marks(result, options.mark, setting.problem.model)
+        except InputError as error:
+            problem = str(error)
+    if comm is not None:
+        result, problem = comm.bcast((result, problem))
+    if result is None:
+        raise InputError(problem)
+    return result
+
+
+def random(options: PlaneOptions, setting: Setting) -> Planes:
+    """Seeded random directions, normalized to the weights."""
+    model = setting.problem.model
+    drawn = (
+        random_directions(model, setting.seed, plane, setting.normalization, setting.orthogonal)
+        for plane in range(setting.planes)
+    )
+    return Planes([plane[: setting.axes] for plane in drawn])
+
+
+def between(options: PlaneOptions, setting: Setting) -> Planes:
+    """x = θ_B - θ, y = θ_C - θ, unnormalized, of all parameters: (1, 0) is B and (0, 1) is C.
+
+    With batch norm "interpolate" the floating-point buffers move likewise, so that these points are B and C in all.
+    """
+    model = setting.problem.model
+    base = moving(model, setting.batch_norm)
+    paths = [path for path in (options.to, options.and_) if path is not None]
+    directions, models = [], []
+    for axis, path in zip("xy", paths, strict=False):
+        tensors, digest = load_tensors(path, model)
+        step = difference(tensors, base)
+        norm = inner(*2 * [only_parameters(step, model)]) ** 0.5
+        if norm == 0:
+            raise InputError(f"{path}: expected another model than the base, found the same weights; name another")
+        directions.append(direction(axis, step, model))
+        models.append({"axis": axis, "name": name_of(path), "digest": digest, "distance": norm})
+    check_spanned([only_parameters(d.params, model) for d in directions], "--and")
+    kind = "interpolation" if len(paths) == 1 else "plane through three models"
+    return Planes(
+        [tuple(directions)],
+        {"plane": {"kind": "between", "models": [found["digest"] for found in models]}},
+        {"kind": "between", "models": models, "summary": f"{kind}: " + ", ".join(map(_described, models))},
+    )
+
+
+def trajectory(options: PlaneOptions, setting: Setting) -> Planes:
+    """The first two principal components of a training trajectory, of unit norm, through the base model."""
+    model = setting.problem.model
+    files = trajectory_files(options.trajectory)
+    loaded = [load_tensors(path, model) for path in files]
+    points = [only_parameters(tensors, model) for tensors, _ in loaded]
+    components = principal_components(points)
+    names = list(moving(model, setting.batch_norm))
+    found = [
+        direction(axis, combine(weights, [tensors for tensors, _ in loaded], names), model)
+        for axis, weights in zip("xy", components.weights, strict=True)
+    ]
+    track = track_of(files, points, found, model)
+    shares = components.shares.tolist()
+    summary = f"principal components explain {shares[0]:.2%} and {shares[1]:.2%} of the variance of {len(files)} models"
+    return Planes(
+        [tuple(found)],
+        {"plane": {"kind": "trajectory", "models": [digest for _, digest in loaded]}},
+        {"kind": "trajectory", "explained_variance": shares, "count": len(files), "summary": summary},
+        ranges_of(track.coordinates),
+        {"trajectory": track},
+    )
+
+
+def saved(options: PlaneOptions, setting: Setting) -> Planes:
+    """The directions in another grid file, as they are or scaled to this model."""
+    path, model = options.directions, setting.problem.model
+    if path is None:
+        raise ValueError("planes: expected --directions of this kind, found none")
+    read = [read_directions(path, model, plane, setting.axes) for plane in range(setting.planes)]
+    digest = digest_of_tensors(
+        (f"{plane}/{axis}/{name}", tensor)
+        for plane, steps in enumerate(read)
+        for axis, step in zip("xy", steps, strict=False)
+        for name, tensor in step.items()
+    )
+    planes = [
+        tuple(scaled(axis, step, options, setting) for axis, step in zip("xy", steps, strict=False)) for steps in read
+    ]
+    how = f", scaled to this model by {setting.normalization}" if options.renormalize else ""
+    said = {"kind": "saved", "directions": digest, "renormalized": options.renormalize}
+    return Planes(planes, {"plane": said}, {**said, "summary": f"directions of {path.name}{how}"})
+
+
+def eigenvectors(options: PlaneOptions, setting: Setting) -> Planes:
+    """Eigenvectors of the first metric's Hessian at the model, of unit norm, or scaled to the weights."""
+    from landscape.eigen import extreme_eigenvalues
+
+    model = setting.problem.model
+    objective = Objective(setting.problem, setting.metric, setting.device)
+    largest, smallest = (1, setting.axes - 1) if options.eigenvectors == "extreme" else (setting.axes, 0)
+    found = extreme_eigenvalues(objective.products, objective.size, largest=largest, smallest=smallest)
+
+
+def scaled(axis: str, step: Params, options: PlaneOptions, setting: Setting) -> Direction:
+    """A direction as it is, or normalized to the model's weights if that is asked for."""
+    if options.renormalize:
+        step = renormalized(step, setting.problem.model, setting.normalization)
+        return Direction(axis, step, setting.normalization, setting.seed)
+    return direction(axis, step, setting.problem.model)
+
+
+#: kind -> what makes it
+PLANES: dict[str, Callable[[PlaneOptions, Setting], Planes]] = {
+    "random": random,
+    "between": between,
+    "trajectory": trajectory,
+    "saved": saved,
+    "eigenvectors": eigenvectors,
+}
+
+
+def axes_on(planes: Planes, x: Axis | None, y: Axis | None) -> tuple[Axis, Axis]:
+    """The axes, those that are None from the trajectory's extent."""
+    if planes.ranges is None:
+        if x is None or y is None:
+            raise ValueError("planes: expected both axes without a trajectory, found one to be made from its extent")
+        return x, y
+    return x or parse_axis("x", planes.ranges[0]), y or parse_axis("y", planes.ranges[1])
+
+
+def moving(model: nn.Module, batch_norm: str) -> Params:
+    """What moves: floating-point parameters, and with batch norm "interpolate" floating-point buffers too."""
+    named = [*model.named_parameters(), *(model.named_buffers() if batch_norm == "interpolate" else ())]
+    return {name: tensor.detach().cpu() for name, tensor in named if tensor.is_floating_point()}
+
+
+def only_parameters(tensors: Params, model: nn.Module) -> Params:
+    """The floating-point parameters among `tensors`."""
+    return {name: tensors[name] for name in moving(model, "frozen")}
+
+
+def direction(axis: str, step: Params, model: nn.Module) -> Direction:
+    """A direction as it is, in the types of the model; parameters that `step` leaves out stay."""
+    tensors = {**dict(model.named_parameters()), **{k: v for k, v in model.named_buffers() if k in step}}
+    params = {
+        name: step[name].to(tensor.dtype) if name in step else torch.zeros(tensor.shape, dtype=tensor.dtype)
+        for name, tensor in tensors.items()
+    }
+    return Direction(axis, params, "none", 0)
+
+
+def check_spanned(directions: Sequence[Params], option: str) -> None:
+    """Raise InputError if two directions are on one line."""
+    if len(directions) == 2:
+        (xx, xy), (_, yy) = ([inner(a, b) for b in directions] for a in directions)
+        if xx * yy - xy * xy <= LEAST_ANGLE * xx * yy:
+            raise InputError(f"{option}: expected three models that span a plane, found them on a line; name another")
+
+
+def notes_on(planes: Planes, setting: Setting, x: Axis, y: Axis) -> list[str]:
+    """What a user should know of batch norm on planes through other models, one line each."""
+    norms = [
+        (f"{name}.running_var" if name else "running_var", module.running_var.detach().cpu().double())
+        for name, module in setting.problem.model.named_modules()
+        if isinstance(module, _BatchNorm) and module.running_var is not None
+    ]
+    if not norms or planes.meta.get("kind") not in ("between", "trajectory"):
+        return []
+    if setting.batch_norm == "frozen":
+        return [
+            "batch norm keeps the base model's running statistics, so other models are not reached in all; "
+            "--batch-norm recalibrate re-estimates them at each point, interpolate moves them along"
+        ]
+    if setting.batch_norm == "interpolate" and any(
+        bool((lowest_on(buffer, variance, plane, x, y) < 0).any())
+        for buffer, variance in norms
+        for plane in planes.planes
+    ):
+        return [
+            "interpolated running variances get negative on a part of these axes, where the loss has no value (NaN); "
+            "between models they cannot: narrow --x and --y, or choose --batch-norm recalibrate"
+        ]
+    return []
+
+
+def lowest_on(buffer: str, base: torch.Tensor, plane: Sequence[Direction], x: Axis, y: Axis) -> torch.Tensor:
+    """The lowest values that a buffer takes on the axes: it is linear in the steps, so lowest at a corner."""
+    slopes = [step.params[buffer].double() for step in plane]
+    ends = [(float(axis.values[0]), float(axis.values[-1])) for axis in (x, y)]
+    return base + sum(
+        (torch.minimum(low * slope, high * slope) for slope, (low, high) in zip(slopes, ends, strict=False)),
+        torch.zeros(()),
+    )
+
+
+def trajectory_files(paths: Sequence[Path]) -> list[Path]:
+    """The checkpoints of a folder in the order of the updates that they are named by, or files as they are given."""
+    if len(paths) == 1 and paths[0].is_dir():
+        files = sorted((p for p in paths[0].glob("*.pt") if p.stem.isdigit()), key=lambda p: int(p.stem))
+        if not files:
+            raise InputError(
+                f"{paths[0]}: expected checkpoints named by updates (000000.pt, …), found none; name files"
+            )
+        return files
+    return list(paths)
+
+
+def track_of(files: Sequence[Path], points: Sequence[Params], plane: Sequence[Direction], model: nn.Module) -> Track:
+    """Models on a plane through `model`."""
+    base = moving(model, "frozen")
+    coordinates, distance = project(points, base, [only_parameters(step.params, model) for step in plane])
+    updates = [float(path.stem) if path.stem.isdigit() else float("nan") for path in files]
+    return Track(coordinates, distance, torch.tensor(updates, dtype=torch.float64).numpy())
+
+
+def add_marks(planes: Planes, marks: Sequence[Path], model: nn.Module) -> None:
+    """Project each of `marks`, a model or a folder of checkpoints, onto the plane, and say so in the file."""
+    digests = {}
+    for mark in marks:
+        files = trajectory_files([mark]) if mark.is_dir() else [mark]
+        loaded = [load_tensors(path, model) for path in files]
+        name = _unused(name_of(mark), planes.paths)
+        points = [only_parameters(tensors, model) for tensors, _ in loaded]
+        planes.paths[name] = track_of(files, points, planes.planes[0], model)
+        digests[name] = [digest for _, digest in loaded]
+    if digests:
+        planes.identity["marks"] = digests
+
+
+def name_of(path: Path) -> str:
+    """What a model is called in files and figures: its file, or its folder where that has a name that all have."""
+    common = path.stem in ("checkpoint", "checkpoints", "trajectory", "model") and path.parent.name
+    return path.parent.name if common else path.stem
+
+
+def _unused(name: str, taken: dict[str, Track]) -> str:
+    numbered = (f"{name} {number}" for number in range(2, len(taken) + 3))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
+
+
+def _described(model: dict[str, Any]) -> str:
+    return f"{model['axis']} = 1 is {model['name']}, at a distance of {model['distance']:.4g}"
