@@ -67,10 +67,11 @@ class Objective:
     def products(self, vectors: Tensor) -> Tensor:
         """H·v for each row v of `vectors` (k, P), H being the Hessian of L at the present weights; (k, P).
 
-        By differentiating the gradient's product with v (Pearlmutter 1994): exact, no finite differences.
+        By differentiating the gradient's product with v (Pearlmutter 1994): exact, no finite differences. Computed in
+        the model's precision; the result is of the vectors' own.
         """
         result = torch.zeros_like(vectors)
-        rows = [self._split(row) for row in vectors]
+        rows = [self._split(row) for row in vectors.to(self.base)]
         for batch in self.batches:
             gradient = torch.autograd.grad(
                 self._loss(batch), self.parameters, create_graph=True, materialize_grads=True
@@ -80,7 +81,7 @@ class Objective:
                     break  # L is linear in θ
                 result[number] += flat(
                     torch.autograd.grad(gradient, self.parameters, row, retain_graph=True, materialize_grads=True)
-                )
+                ).to(result)
         return result
 
     def _split(self, row: Tensor) -> list[Tensor]:
