@@ -1,11 +1,10 @@
 """Trajectories and other models on a contour map."""
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from figures.style import COLORS
 from landscape.grid import Grid, Track
@@ -24,30 +23,22 @@ def draw_paths(ax: Axes, grid: Grid, until: int | None = None) -> None:
     for number, (name, track) in enumerate(grid.paths.items()):
         draw_path(ax, track, name, number, until)
     if grid.paths:
-        ax.legend(*_entries(ax), loc="upper left", framealpha=0.85, handlelength=1.4, borderpad=0.4, fontsize=6)
+        ax.legend(loc="upper left", framealpha=0.85, handlelength=1.4, borderpad=0.4, fontsize=6)
 
 
 def draw_path(ax: Axes, track: Track, name: str, number: int, until: int | None = None) -> None:
     """One path, or one model, in the colour of its number."""
     color = PATH_COLORS[number % len(PATH_COLORS)]
     x, y = track.coordinates[:until].T
-    edge = {"markeredgecolor": OUTLINE, "markeredgewidth": 0.6, "linestyle": "none", "zorder": 5, "clip_on": True}
+    edge: dict[str, Any] = {"markeredgecolor": OUTLINE, "markeredgewidth": 0.6, "linestyle": "none", "zorder": 5}
     if len(track.coordinates) == 1:
         ax.plot(x, y, marker=MARKS[number % len(MARKS)], color=color, markersize=5, label=name, **edge)
         return
     halo = [patheffects.Stroke(linewidth=2.2, foreground=OUTLINE), patheffects.Normal()]
     ax.plot(x, y, color=color, linewidth=1.2, marker=".", markersize=3, label=name, path_effects=halo, zorder=4)
-    start, end = (f"{name}, {which}" for which in ends_text(track))
-    ax.plot(
-        x[:1],
-        y[:1],
-        marker="o",
-        markersize=5,
-        markerfacecolor="none",
-        label=start,
-        **edge | {"markeredgecolor": color, "markeredgewidth": 1.2},
-    )
-    ax.plot(x[-1:], y[-1:], marker="*", markersize=8, color=color, label=end, **edge)
+    start, end = ends_text(track)
+    ax.plot(x[:1], y[:1], marker="o", markersize=6, color=color, label=start, **edge)
+    ax.plot(x[-1:], y[-1:], marker="*", markersize=9, color=color, label=end, **edge)
 
 
 def ends_text(track: Track) -> tuple[str, str]:

@@ -83,18 +83,23 @@ def draw_surface(ax: Any, grid: Grid, values: NDArray[np.float64], log: bool, li
 
 
 def draw_contours(
-    ax: Axes, grid: Grid, values: NDArray[np.float64], log: bool, limits: tuple[float, float]
+    ax: Axes,
+    grid: Grid,
+    values: NDArray[np.float64],
+    log: bool,
+    limits: tuple[float, float],
+    until: int | None = None,
 ) -> QuadContourSet:
     """Draw `values` as filled contours with lines at shared levels, a cross at the model; returns the filled set.
 
-    Trajectories and marks in the file are drawn over them.
+    Trajectories and marks in the file are drawn over them, `until` so many models of each.
     """
     z = np.ma.masked_invalid(heights(values, log))
     where = (grid.x.values, grid.y.values)
     filled = ax.contourf(*where, z, levels=levels_of(limits), cmap=MAP)
     ax.contour(*where, z, levels=levels_of(limits), colors="white", linewidths=0.3, alpha=0.6)
     ax.plot(0, 0, marker="+", color="white", markersize=6)
-    draw_paths(ax, grid)
+    draw_paths(ax, grid, until)
     ax.set(xlabel=axis_label("x", grid), ylabel=axis_label("y", grid), xlim=where[0][[0, -1]], ylim=where[1][[0, -1]])
     ax.set_facecolor("0.85")  # holes: not done, or diverged
     ax.set_aspect("equal")

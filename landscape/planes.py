@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from landscape.directions import Direction, random_directions
+from landscape.eigen import extreme_eigenvalues
 from landscape.grid import Axis, Track, parse_axis
 from landscape.metric import Metric
 from landscape.objective import Objective
@@ -27,7 +29,7 @@ LEAST_ANGLE = 1e-6  # squared sine of the angle between x and y, below which the
 
 @dataclass(frozen=True)
 class Setting:
-    """What a plane is made for. metric: the first one, whose Hessian eigenvectors are of. axes: 1 for a line, else 2."""
+    """What a plane is made for. metric: the first one, whose Hessian eigenvectors are of. axes: 1 for a line."""
 
     problem: Problem
     metric: Metric
@@ -44,8 +46,8 @@ class Setting:
 class Planes:
     """Directions of each plane, and what a grid file says of them.
 
-    identity: what a later run must equal, beside or instead of the options that random directions have. meta: `kind`, `summary` (one
-    line) and details. ranges: axes as text, from a trajectory's extent. paths: models on the plane.
+    identity: what a later run must equal, beside or instead of the options that random directions have. meta: `kind`,
+    `summary` (one line) and details. ranges: axes as text, from a trajectory's extent. paths: models on the plane.
     """
 
     planes: list[tuple[Direction, ...]]
@@ -160,13 +162,47 @@ def saved(options: PlaneOptions, setting: Setting) -> Planes:
 
 
 def eigenvectors(options: PlaneOptions, setting: Setting) -> Planes:
-    """Eigenvectors of the first metric's Hessian at the model, of unit norm, or scaled to the weights."""
-    from landscape.eigen import extreme_eigenvalues
+    """Eigenvectors of the first metric's Hessian at the model, of unit norm, or scaled to the weights.
 
-    model = setting.problem.model
-    objective = Objective(setting.problem, setting.metric, setting.device)
+    x is that of the largest eigenvalue, y that of the smallest or of the second largest; signs such that the entry of
+    the largest size is positive. In double precision; a pair that has not converged is noted with its residual.
+    """
+    objective = Objective(setting.problem, setting.metric, setting.device, torch.float64)
     largest, smallest = (1, setting.axes - 1) if options.eigenvectors == "extreme" else (setting.axes, 0)
-    found = extreme_eigenvalues(objective.products, objective.size, largest=largest, smallest=smallest)
+    found = extreme_eigenvalues(objective.products, objective.size, largest, smallest)
+    pairs = (found.largest, found.smallest)
+    values, residuals = (np.concatenate([getattr(p, part) for p in pairs]).tolist() for part in ("values", "residuals"))
+    shapes = {name: parameter.shape for name, parameter in zip(objective.names, objective.parameters, strict=True)}
+    plane = [
+        scaled(axis, _tensors(_signed(vector), shapes), options, setting)
+        for axis, vector in zip("xy", torch.cat([pair.vectors for pair in pairs]), strict=False)
+    ]
+    text = ", ".join(
+        f"{value:.6g} (residual {residual:.2g})" for value, residual in zip(values, residuals, strict=True)
+    )
+    warning = "" if found.converged else "; not converged"
+    return Planes(
+        [tuple(plane)],
+        {"plane": {"kind": "eigenvectors", "which": options.eigenvectors, "renormalized": options.renormalize}},
+        {
+            "kind": "eigenvectors",
+            "eigenvalues": values,
+            "residuals": residuals,
+            "converged": found.converged,
+            "metric": setting.metric.name,
+            "summary": f"eigenvectors of the Hessian of {setting.metric.name} with eigenvalues {text}{warning}",
+        },
+    )
+
+
+def _signed(vector: torch.Tensor) -> torch.Tensor:
+    return vector * vector[vector.abs().argmax()].sign()
+
+
+def _tensors(row: torch.Tensor, shapes: dict[str, torch.Size]) -> Params:
+    """One row (P,) as named tensors."""
+    parts = row.split([shape.numel() for shape in shapes.values()])
+    return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 def scaled(axis: str, step: Params, options: PlaneOptions, setting: Setting) -> Direction:
