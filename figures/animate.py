@@ -11,7 +11,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
 from figures import trajectory
-from figures.paths import draw_paths
+from figures.paths import draw_paths, path_legend
 from figures.style import use_style
 from figures.surface import complete_part
 from landscape.grid import Grid, read_grid
@@ -96,6 +96,7 @@ def show(figure: Figure, grid: Grid, until: int) -> None:
     for line in list(ax.lines):
         line.remove()
     draw_paths(ax, grid, until)
+    path_legend(ax)
     ax.set(xlim=limits[0], ylim=limits[1])
 
 

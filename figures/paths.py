@@ -16,14 +16,12 @@ MARKS = ("o", "s", "D", "^", "v", "P")
 
 
 def draw_paths(ax: Axes, grid: Grid, until: int | None = None) -> None:
-    """Draw the paths of `grid`: a line from an open circle, the start, to a star, the end; a lone model as a mark.
+    """Draw the paths of `grid`: a line from a circle, the start, to a star, the end; a lone model as a mark.
 
-    until: only so many models of each, for animations. With more than the trajectory itself, a legend names them.
+    until: only so many models of each, for animations.
     """
     for number, (name, track) in enumerate(grid.paths.items()):
         draw_path(ax, track, name, number, until)
-    if grid.paths:
-        ax.legend(loc="upper left", framealpha=0.85, handlelength=1.4, borderpad=0.4, fontsize=6)
 
 
 def draw_path(ax: Axes, track: Track, name: str, number: int, until: int | None = None) -> None:
@@ -35,14 +33,20 @@ def draw_path(ax: Axes, track: Track, name: str, number: int, until: int | None 
         ax.plot(x, y, marker=MARKS[number % len(MARKS)], color=color, markersize=5, label=name, **edge)
         return
     halo = [patheffects.Stroke(linewidth=2.2, foreground=OUTLINE), patheffects.Normal()]
-    ax.plot(x, y, color=color, linewidth=1.2, marker=".", markersize=3, label=name, path_effects=halo, zorder=4)
-    start, end = ends_text(track)
+    ax.plot(x, y, color=color, linewidth=1.2, label=name, path_effects=halo, zorder=4)
+    ax.plot(x, y, marker="o", color=color, markersize=2.5, **edge)
+    start, end = ends_text(track, len(x))
     ax.plot(x[:1], y[:1], marker="o", markersize=6, color=color, label=start, **edge)
     ax.plot(x[-1:], y[-1:], marker="*", markersize=9, color=color, label=end, **edge)
 
 
-def ends_text(track: Track) -> tuple[str, str]:
-    """What the legend calls a path's ends, with their updates if these are known."""
-    known = np.isfinite(track.updates[[0, -1]]).all()
-    start, end = (f" ({updates:.0f} updates)" if known else "" for updates in track.updates[[0, -1]])
-    return f"start{start}", f"end{end}"
+def ends_text(track: Track, shown: int) -> tuple[str, str]:
+    """What the legend calls the ends of a path of which `shown` models are drawn, with their updates if known."""
+    updates = track.updates[[0, shown - 1]]
+    first, last = (f" ({value:.0f} updates)" if np.isfinite(value) else "" for value in updates)
+    return f"start{first}", f"{'end' if shown == len(track.updates) else 'now'}{last}"
+
+
+def path_legend(ax: Axes) -> None:
+    """Name the paths above the map, where the legend covers none of them."""
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, handlelength=1.6, borderpad=0.2)

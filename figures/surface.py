@@ -100,6 +100,8 @@ def draw_contours(
     ax.contour(*where, z, levels=levels_of(limits), colors="white", linewidths=0.3, alpha=0.6)
     ax.plot(0, 0, marker="+", color="white", markersize=6)
     draw_paths(ax, grid, until)
+    if grid.paths:
+        ax.legend(loc="best", fontsize=6, framealpha=0.8)
     ax.set(xlabel=axis_label("x", grid), ylabel=axis_label("y", grid), xlim=where[0][[0, -1]], ylim=where[1][[0, -1]])
     ax.set_facecolor("0.85")  # holes: not done, or diverged
     ax.set_aspect("equal")

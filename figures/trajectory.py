@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import tyro
 from matplotlib.figure import Figure
 
-from figures.captions import metric_text, plane_meta, score_text
+from figures.captions import metric_text, score_text
+from figures.paths import path_legend
 from figures.style import PAGE, check_out, heights, save, shared_limits, use_style
 from figures.surface import color_ticks, complete_part, draw_contours, is_log, plane_of
 from landscape.grid import Grid, read_grid
@@ -52,21 +53,24 @@ def draw(grid: Grid, source: str, metric: str = "", height: str = "log", until: 
     metric = metric or next(iter(grid.values))
     values, log = plane_of(grid, metric, 0, source), is_log(grid, metric, height)
     limits = shared_limits([heights(values, log)])
-    figure = Figure(figsize=(0.75 * PAGE, 0.62 * PAGE), layout="constrained")
+    figure = Figure(figsize=(0.75 * PAGE, 0.62 * PAGE), layout="compressed")
     ax = figure.subplots()
     filled = draw_contours(ax, grid, values, log, limits, until)
+    path_legend(ax)
     bar = figure.colorbar(filled, ax=ax, fraction=0.046, pad=0.03, label=metric_text([grid], metric))
     color_ticks(bar, limits, log)
-    figure.supxlabel("\n".join(text for text in (score_text(grid), distance_text(grid)) if text), fontsize=7)
+    figure.supxlabel("\n".join(text for text in (score_text(grid), *distance_texts(grid)) if text), fontsize=7)
     return figure
 
 
-def distance_text(grid: Grid) -> str:
-    """How far the models drawn are from the plane: what the projection hides, beside the extent of a trajectory."""
-    kind = plane_meta(grid).get("kind", "random")
-    parts = [f"{name} {track.distance.max():.3g}" for name, track in grid.paths.items()]
-    note = " (the plane's points have its loss, not theirs)" if kind != "between" else ""
-    return f"largest distance from the plane, in weights: {', '.join(parts)}{note}"
+def distance_texts(grid: Grid) -> list[str]:
+    """How far the models drawn are from the plane, line by line: what the projection hides."""
+    parts = [
+        f"{name} {'up to ' if len(track.distance) > 1 else ''}{track.distance.max():.3g}"
+        for name, track in grid.paths.items()
+    ]
+    lines = [", ".join(parts[i : i + 4]) for i in range(0, len(parts), 4)]
+    return [f"Distance from the plane, whose loss is drawn: {lines[0]}", *lines[1:]]
 
 
 def check_paths(grid: Grid, source: str) -> None:

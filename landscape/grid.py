@@ -15,6 +15,7 @@ from training.command import InputError
 
 FORMAT = "landscape-grid"
 VERSION = 1
+TRAJECTORY = "trajectory"  # the path that the plane was made for; it comes first
 LARGEST_SIZE = 10**8  # numbers in a data set
 LARGEST_STEP = 1e30  # beyond, single precision overflows whatever the weights
 
@@ -181,8 +182,8 @@ def _read(file: h5py.File) -> Grid:
             name: json.loads(value) for name, value in file.attrs.items() if name not in ("format", "format_version")
         },
         paths={
-            name: Track(*(_array(group[part]) for part in ("coordinates", "distance", "updates")))
-            for name, group in file.get("paths", {}).items()
+            name: Track(*(_array(file[f"paths/{name}/{part}"]) for part in ("coordinates", "distance", "updates")))
+            for name in sorted(file.get("paths", {}), key=lambda name: (name != TRAJECTORY, name))
         },
     )
 

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from landscape.directions import Direction, random_directions
 from landscape.eigen import extreme_eigenvalues
-from landscape.grid import Axis, Track, parse_axis
+from landscape.grid import TRAJECTORY, Axis, Track, parse_axis
 from landscape.metric import Metric
 from landscape.objective import Objective
 from landscape.options import PlaneOptions
@@ -47,14 +47,14 @@ class Planes:
     """Directions of each plane, and what a grid file says of them.
 
     identity: what a later run must equal, beside or instead of the options that random directions have. meta: `kind`,
-    `summary` (one line) and details. ranges: axes as text, from a trajectory's extent. paths: models on the plane.
+    `summary` (one line) and details. paths: models on the plane. ranges: axes as text around them, of a trajectory.
     """
 
     planes: list[tuple[Direction, ...]]
     identity: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
-    ranges: tuple[str, str] | None = None
     paths: dict[str, Track] = field(default_factory=dict)
+    ranges: tuple[str, str] | None = None
 
 
 def planes_of(options: PlaneOptions, setting: Setting, comm: Any | None = None) -> Planes:
@@ -136,8 +136,7 @@ def trajectory(options: PlaneOptions, setting: Setting) -> Planes:
         [tuple(found)],
         {"plane": {"kind": "trajectory", "models": [digest for _, digest in loaded]}},
         {"kind": "trajectory", "explained_variance": shares, "count": len(files), "summary": summary},
-        ranges_of(track.coordinates),
-        {"trajectory": track},
+        {TRAJECTORY: track},
     )
 
 
@@ -318,7 +317,7 @@ def track_of(files: Sequence[Path], points: Sequence[Params], plane: Sequence[Di
 
 
 def add_marks(planes: Planes, marks: Sequence[Path], model: nn.Module) -> None:
-    """Project each of `marks`, a model or a folder of checkpoints, onto the plane, and say so in the file."""
+    """Project each of `marks`, a model or a folder of checkpoints, onto the plane; a trajectory's axes show them."""
     digests = {}
     for mark in marks:
         files = trajectory_files([mark]) if mark.is_dir() else [mark]
@@ -329,6 +328,8 @@ def add_marks(planes: Planes, marks: Sequence[Path], model: nn.Module) -> None:
         digests[name] = [digest for _, digest in loaded]
     if digests:
         planes.identity["marks"] = digests
+    if TRAJECTORY in planes.paths:
+        planes.ranges = ranges_of(np.concatenate([track.coordinates for track in planes.paths.values()]))
 
 
 def name_of(path: Path) -> str:
