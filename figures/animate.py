@@ -93,8 +93,8 @@ def show(figure: Figure, grid: Grid, until: int) -> None:
     """Leave the contours and draw the first `until` models of each path anew."""
     ax = figure.axes[0]
     limits = ax.get_xlim(), ax.get_ylim()
-    for line in list(ax.lines):
-        line.remove()
+    for artist in [*ax.lines, *ax.texts]:
+        artist.remove()
     draw_paths(ax, grid, until)
     path_legend(ax)
     ax.set(xlim=limits[0], ylim=limits[1])

@@ -31,9 +31,12 @@ def draw_path(ax: Axes, track: Track, name: str, number: int, until: int | None 
     edge: dict[str, Any] = {"markeredgecolor": OUTLINE, "markeredgewidth": 0.6, "linestyle": "none", "zorder": 5}
     if len(track.coordinates) == 1:
         ax.plot(x, y, marker=MARKS[number % len(MARKS)], color=color, markersize=5, label=name, **edge)
+        halo = [patheffects.withStroke(linewidth=1.5, foreground=OUTLINE)]
+        where: dict[str, Any] = {"xytext": (5, 4), "textcoords": "offset points", "annotation_clip": True}
+        ax.annotate(name, (x[0], y[0]), fontsize=6, color="white", path_effects=halo, zorder=6, **where)
         return
-    halo = [patheffects.Stroke(linewidth=2.2, foreground=OUTLINE), patheffects.Normal()]
-    ax.plot(x, y, color=color, linewidth=1.2, label=name, path_effects=halo, zorder=4)
+    outline = [patheffects.Stroke(linewidth=2.2, foreground=OUTLINE), patheffects.Normal()]
+    ax.plot(x, y, color=color, linewidth=1.2, label=name, path_effects=outline, zorder=4)
     ax.plot(x, y, marker="o", color=color, markersize=2.5, **edge)
     start, end = ends_text(track, len(x))
     ax.plot(x[:1], y[:1], marker="o", markersize=6, color=color, label=start, **edge)

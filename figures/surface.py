@@ -100,8 +100,6 @@ def draw_contours(
     ax.contour(*where, z, levels=levels_of(limits), colors="white", linewidths=0.3, alpha=0.6)
     ax.plot(0, 0, marker="+", color="white", markersize=6)
     draw_paths(ax, grid, until)
-    if grid.paths:
-        ax.legend(loc="best", fontsize=6, framealpha=0.8)
     ax.set(xlabel=axis_label("x", grid), ylabel=axis_label("y", grid), xlim=where[0][[0, -1]], ylim=where[1][[0, -1]])
     ax.set_facecolor("0.85")  # holes: not done, or diverged
     ax.set_aspect("equal")
@@ -145,7 +143,7 @@ def axis_label(name: str, grid: Grid | None = None) -> str:
             names = [model["name"] for model in plane["models"] if model["axis"] == name]
             return f"{name} (0: the model, 1: {names[0]})" if names else name
         case "trajectory":
-            return f"principal component {number + 1} ({plane['explained_variance'][number]:.1%} of variance)"
+            return f"PC {number + 1} ({plane['explained_variance'][number]:.1%} of variance)"
         case "eigenvectors":
             values = plane["eigenvalues"]
             return f"{name} (eigenvector of {values[number]:.3g})" if number < len(values) else name

@@ -10,17 +10,18 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from landscape.components import combine, difference, inner, principal_components, ranges_of
 from landscape.directions import Direction, random_directions
 from landscape.eigen import extreme_eigenvalues
-from landscape.grid import TRAJECTORY, Axis, Track, parse_axis
+from landscape.grid import TRAJECTORY, Axis, Track, parse_axis, read_grid
 from landscape.metric import Metric
 from landscape.objective import Objective
 from landscape.options import PlaneOptions
+from landscape.others import direction, moving, name_of, only_parameters, track_of, trajectory_files
 from landscape.params import Params, digest_of_tensors
 from landscape.problem import Problem
 from landscape.saved import read_directions, renormalized
 from landscape.sources import load_tensors
-from landscape.trajectory import combine, difference, inner, principal_components, project, ranges_of
 from training.command import InputError
 from training.farm import rank_of
 
@@ -29,7 +30,10 @@ LEAST_ANGLE = 1e-6  # squared sine of the angle between x and y, below which the
 
 @dataclass(frozen=True)
 class Setting:
-    """What a plane is made for. metric: the first one, whose Hessian eigenvectors are of. axes: 1 for a line."""
+    """What a plane is made for.
+
+    metric: the first one, whose Hessian eigenvectors are of. axes: 1 for a line. out: the file that may be resumed.
+    """
 
     problem: Problem
     metric: Metric
@@ -40,6 +44,7 @@ class Setting:
     orthogonal: bool = False
     batch_norm: str = "frozen"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    out: Path | None = None
 
 
 @dataclass
@@ -164,8 +169,16 @@ def eigenvectors(options: PlaneOptions, setting: Setting) -> Planes:
     """Eigenvectors of the first metric's Hessian at the model, of unit norm, or scaled to the weights.
 
     x is that of the largest eigenvalue, y that of the smallest or of the second largest; signs such that the entry of
-    the largest size is positive. In double precision; a pair that has not converged is noted with its residual.
+    the largest size is positive. In double precision; a pair that has not converged is noted with its residual. A run
+    that goes on takes those in its file: found anew elsewhere, they would differ within the tolerance.
     """
+    said = {"kind": "eigenvectors", "which": options.eigenvectors, "renormalized": options.renormalize}
+    if setting.out and setting.out.exists():
+        found_before = read_grid(setting.out).meta.get("plane", {})
+        if found_before.get("kind") == "eigenvectors":
+            steps = read_directions(setting.out, setting.problem.model, 0, setting.axes)
+            plane = [direction(axis, step, setting.problem.model) for axis, step in zip("xy", steps, strict=False)]
+            return Planes([tuple(plane)], {"plane": said}, found_before)
     objective = Objective(setting.problem, setting.metric, setting.device, torch.float64)
     largest, smallest = (1, setting.axes - 1) if options.eigenvectors == "extreme" else (setting.axes, 0)
     found = extreme_eigenvalues(objective.products, objective.size, largest, smallest)
@@ -182,9 +195,9 @@ def eigenvectors(options: PlaneOptions, setting: Setting) -> Planes:
     warning = "" if found.converged else "; not converged"
     return Planes(
         [tuple(plane)],
-        {"plane": {"kind": "eigenvectors", "which": options.eigenvectors, "renormalized": options.renormalize}},
+        {"plane": said},
         {
-            "kind": "eigenvectors",
+            **said,
             "eigenvalues": values,
             "residuals": residuals,
             "converged": found.converged,
@@ -231,33 +244,37 @@ def axes_on(planes: Planes, x: Axis | None, y: Axis | None) -> tuple[Axis, Axis]
     return x or parse_axis("x", planes.ranges[0]), y or parse_axis("y", planes.ranges[1])
 
 
-def moving(model: nn.Module, batch_norm: str) -> Params:
-    """What moves: floating-point parameters, and with batch norm "interpolate" floating-point buffers too."""
-    named = [*model.named_parameters(), *(model.named_buffers() if batch_norm == "interpolate" else ())]
-    return {name: tensor.detach().cpu() for name, tensor in named if tensor.is_floating_point()}
-
-
-def only_parameters(tensors: Params, model: nn.Module) -> Params:
-    """The floating-point parameters among `tensors`."""
-    return {name: tensors[name] for name in moving(model, "frozen")}
-
-
-def direction(axis: str, step: Params, model: nn.Module) -> Direction:
-    """A direction as it is, in the types of the model; parameters that `step` leaves out stay."""
-    tensors = {**dict(model.named_parameters()), **{k: v for k, v in model.named_buffers() if k in step}}
-    params = {
-        name: step[name].to(tensor.dtype) if name in step else torch.zeros(tensor.shape, dtype=tensor.dtype)
-        for name, tensor in tensors.items()
-    }
-    return Direction(axis, params, "none", 0)
-
-
 def check_spanned(directions: Sequence[Params], option: str) -> None:
     """Raise InputError if two directions are on one line."""
     if len(directions) == 2:
         (xx, xy), (_, yy) = ([inner(a, b) for b in directions] for a in directions)
         if xx * yy - xy * xy <= LEAST_ANGLE * xx * yy:
             raise InputError(f"{option}: expected three models that span a plane, found them on a line; name another")
+
+
+def add_marks(planes: Planes, marks: Sequence[Path], model: nn.Module) -> None:
+    """Project each of `marks`, a model or a folder of checkpoints, onto the plane; a trajectory's axes show them."""
+    digests = {}
+    for mark in marks:
+        files = trajectory_files([mark]) if mark.is_dir() else [mark]
+        loaded = [load_tensors(path, model) for path in files]
+        name = _unused(name_of(mark), planes.paths)
+        points = [only_parameters(tensors, model) for tensors, _ in loaded]
+        planes.paths[name] = track_of(files, points, planes.planes[0], model)
+        digests[name] = [digest for _, digest in loaded]
+    if digests:
+        planes.identity["marks"] = digests
+    if TRAJECTORY in planes.paths:
+        planes.ranges = ranges_of(np.concatenate([track.coordinates for track in planes.paths.values()]))
+
+
+def _unused(name: str, taken: dict[str, Track]) -> str:
+    numbered = (f"{name} {number}" for number in range(2, len(taken) + 3))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
+
+
+def _described(model: dict[str, Any]) -> str:
+    return f"{model['axis']} = 1 is {model['name']}, at a distance of {model['distance']:.4g}"
 
 
 def notes_on(planes: Planes, setting: Setting, x: Axis, y: Axis) -> list[str]:
@@ -294,54 +311,3 @@ def lowest_on(buffer: str, base: torch.Tensor, plane: Sequence[Direction], x: Ax
         (torch.minimum(low * slope, high * slope) for slope, (low, high) in zip(slopes, ends, strict=False)),
         torch.zeros(()),
     )
-
-
-def trajectory_files(paths: Sequence[Path]) -> list[Path]:
-    """The checkpoints of a folder in the order of the updates that they are named by, or files as they are given."""
-    if len(paths) == 1 and paths[0].is_dir():
-        files = sorted((p for p in paths[0].glob("*.pt") if p.stem.isdigit()), key=lambda p: int(p.stem))
-        if not files:
-            raise InputError(
-                f"{paths[0]}: expected checkpoints named by updates (000000.pt, …), found none; name files"
-            )
-        return files
-    return list(paths)
-
-
-def track_of(files: Sequence[Path], points: Sequence[Params], plane: Sequence[Direction], model: nn.Module) -> Track:
-    """Models on a plane through `model`."""
-    base = moving(model, "frozen")
-    coordinates, distance = project(points, base, [only_parameters(step.params, model) for step in plane])
-    updates = [float(path.stem) if path.stem.isdigit() else float("nan") for path in files]
-    return Track(coordinates, distance, torch.tensor(updates, dtype=torch.float64).numpy())
-
-
-def add_marks(planes: Planes, marks: Sequence[Path], model: nn.Module) -> None:
-    """Project each of `marks`, a model or a folder of checkpoints, onto the plane; a trajectory's axes show them."""
-    digests = {}
-    for mark in marks:
-        files = trajectory_files([mark]) if mark.is_dir() else [mark]
-        loaded = [load_tensors(path, model) for path in files]
-        name = _unused(name_of(mark), planes.paths)
-        points = [only_parameters(tensors, model) for tensors, _ in loaded]
-        planes.paths[name] = track_of(files, points, planes.planes[0], model)
-        digests[name] = [digest for _, digest in loaded]
-    if digests:
-        planes.identity["marks"] = digests
-    if TRAJECTORY in planes.paths:
-        planes.ranges = ranges_of(np.concatenate([track.coordinates for track in planes.paths.values()]))
-
-
-def name_of(path: Path) -> str:
-    """What a model is called in files and figures: its file, or its folder where that has a name that all have."""
-    common = path.stem in ("checkpoint", "checkpoints", "trajectory", "model") and path.parent.name
-    return path.parent.name if common else path.stem
-
-
-def _unused(name: str, taken: dict[str, Track]) -> str:
-    numbered = (f"{name} {number}" for number in range(2, len(taken) + 3))
-    return name if name not in taken else next(other for other in numbered if other not in taken)
-
-
-def _described(model: dict[str, Any]) -> str:
-    return f"{model['axis']} = 1 is {model['name']}, at a distance of {model['distance']:.4g}"

@@ -170,6 +170,7 @@ def prepare(
         arguments.orthogonal,
         arguments.batch_norm,
         device,
+        arguments.out,
     )
     found = planes_of(arguments.plane, setting, comm)
     x, y = axes_on(found, x, y)
