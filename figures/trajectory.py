@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from matplotlib.figure import Figure
 
-from figures.captions import metric_text, score_text
+from figures.captions import metric_text, plane_meta, score_text
 from figures.paths import path_legend
 from figures.style import PAGE, check_out, heights, save, shared_limits, use_style
 from figures.surface import color_ticks, complete_part, draw_contours, is_log, plane_of
@@ -56,6 +56,9 @@ def draw(grid: Grid, source: str, metric: str = "", height: str = "log", until: 
     figure = Figure(figsize=(0.75 * PAGE, 0.62 * PAGE), layout="compressed")
     ax = figure.subplots()
     filled = draw_contours(ax, grid, values, log, limits, until)
+    if shares := plane_meta(grid).get("explained_variance"):
+        x, y = (f"principal component {i + 1} ({share:.1%} of variance)" for i, share in enumerate(shares))
+        ax.set(xlabel=x, ylabel=y)
     path_legend(ax)
     bar = figure.colorbar(filled, ax=ax, fraction=0.046, pad=0.03, label=metric_text([grid], metric))
     color_ticks(bar, limits, log)
