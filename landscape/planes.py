@@ -151,11 +151,8 @@ def saved(options: PlaneOptions, setting: Setting) -> Planes:
     if path is None:
         raise ValueError("planes: expected --directions of this kind, found none")
     read = [read_directions(path, model, plane, setting.axes) for plane in range(setting.planes)]
-    digest = digest_of_tensors(
-        (f"{plane}/{axis}/{name}", tensor)
-        for plane, steps in enumerate(read)
-        for axis, step in zip("xy", steps, strict=False)
-        for name, tensor in step.items()
+    digest = directions_digest(
+        [[direction(axis, step, model) for axis, step in zip("xy", steps, strict=False)] for steps in read]
     )
     planes = [
         tuple(scaled(axis, step, options, setting) for axis, step in zip("xy", steps, strict=False)) for steps in read
@@ -242,6 +239,16 @@ def axes_on(planes: Planes, x: Axis | None, y: Axis | None) -> tuple[Axis, Axis]
             raise ValueError("planes: expected both axes without a trajectory, found one to be made from its extent")
         return x, y
     return x or parse_axis("x", planes.ranges[0]), y or parse_axis("y", planes.ranges[1])
+
+
+def directions_digest(planes: Sequence[Sequence[Direction]]) -> str:
+    """SHA-256 of the directions of all planes: files in which it is the same are of one plane, whatever its kind."""
+    return digest_of_tensors(
+        (f"{plane}/{step.name}/{name}", tensor)
+        for plane, steps in enumerate(planes)
+        for step in steps
+        for name, tensor in step.params.items()
+    )
 
 
 def check_spanned(directions: Sequence[Params], option: str) -> None:

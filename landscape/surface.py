@@ -145,7 +145,7 @@ def prepare(
     from landscape.batchnorm import check_statistics
     from landscape.evaluate import Evaluator
     from landscape.metrics import resolve_metrics
-    from landscape.planes import Setting, axes_on, notes_on, planes_of
+    from landscape.planes import Setting, axes_on, directions_digest, notes_on, planes_of
     from landscape.precision import PRECISIONS
     from training.device import choose_device, use_threads
     from training.farm import local_ranks, together
@@ -178,6 +178,7 @@ def prepare(
     evaluator = Evaluator(problem, metrics, planes, device, arguments.batch_norm, PRECISIONS[arguments.precision])
     meta = provenance(arguments, problem, metrics, x, y, device)
     meta["identity"] |= found.identity
+    meta["directions"] = directions_digest(planes)
     if found.meta:
         meta["plane"] = {**found.meta, "notes": notes_on(found, setting, x, y)}
     grid = empty_grid(x, y, [metric.name for metric in metrics], arguments.planes, meta)

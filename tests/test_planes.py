@@ -12,6 +12,10 @@ from test_surface import same_content, surface
 
 from landscape.directions import filter_sums
 from landscape.grid import Grid, read_grid
+from landscape.metrics import resolve_metrics
+from landscape.options import PlaneOptions
+from landscape.planes import Setting, planes_of
+from landscape.vectorize import VectorizedModel
 from training.command import InputError
 
 NORMED = ("--problem", "tests.problems:normed")
@@ -90,6 +94,19 @@ def test_the_plane_through_three_models_holds_all_three(tmp_path: Path) -> None:
     assert grid.paths["model2"].distance[0] == pytest.approx(0, abs=1e-9)
 
 
+def test_several_points_in_one_call_move_the_statistics_too(tmp_path: Path) -> None:
+    """As on a GPU, where the model is vectorized over its weights."""
+    problem = normed()
+    options = PlaneOptions(to=other(tmp_path, 1))
+    metrics = resolve_metrics(problem, ["l2"])
+    plane = planes_of(options, Setting(problem, metrics[0], batch_norm="interpolate")).planes[0]
+    model = VectorizedModel(problem.model, [step.params for step in plane])
+    x, t = problem.sets["train"]
+    weights = model.weights(torch.tensor([[0.0], [1.0]], dtype=torch.float64))
+    found = (model(weights, x) - t).square().sum(2).mean(1)
+    assert found.tolist() == pytest.approx([loss(normed(seed).model) for seed in (0, 1)], rel=1e-12)
+
+
 def test_where_an_interpolated_variance_is_negative_there_is_no_value_and_a_note(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +166,8 @@ def test_saved_directions_give_the_same_surface_again(tmp_path: Path) -> None:
     first = computed(tmp_path / "a.h5", *NORMED, *axes, "--seed", 3)
     again = computed(tmp_path / "b.h5", *NORMED, *axes, "--directions", tmp_path / "a.h5")
     np.testing.assert_array_equal(again.values["l2"], first.values["l2"])
+    assert again.meta["directions"] == first.meta["directions"]
+    assert again.meta["identity"]["plane"]["directions"] == first.meta["directions"]
     scaled = computed(tmp_path / "c.h5", *NORMED, *axes, "--directions", tmp_path / "a.h5", "--renormalize")
     np.testing.assert_allclose(scaled.values["l2"], first.values["l2"], rtol=1e-12)  # they were so scaled
 

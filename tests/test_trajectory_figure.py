@@ -89,6 +89,11 @@ def test_planes_of_different_kinds_are_not_comparable() -> None:
     grids[1].meta["identity"] = {"plane": {"kind": "between", "models": ["a"]}}
     assert differences(grids) == ["plane"]
     assert differences([grids[0], bowl(2)]) == []
+    for grid in grids:
+        grid.meta["directions"] = "the same"  # such as those of one file, used again for another model
+    assert differences(grids) == []
+    grids[1].meta["directions"] = "others"
+    assert differences(grids) == ["plane"]
 
 
 def test_the_figure_is_written_and_a_file_without_paths_is_named(
