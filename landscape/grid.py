@@ -15,6 +15,7 @@ from training.command import InputError
 
 FORMAT = "landscape-grid"
 VERSION = 1
+TRAJECTORY = "trajectory"  # the path that the plane was made for; it comes first
 LARGEST_SIZE = 10**8  # numbers in a data set
 LARGEST_STEP = 1e30  # beyond, single precision overflows whatever the weights
 
@@ -60,6 +61,19 @@ def parse_axis(name: str, text: str) -> Axis:
     return Axis(name, values)
 
 
+@dataclass(frozen=True)
+class Track:
+    """Models on the plane, in order: a training trajectory, or one model alone.
+
+    coordinates (n, 2): steps along x and y, by least squares. distance (n,): from the plane, in units of the weights.
+    updates (n,): of the optimizer before each; NaN where not known.
+    """
+
+    coordinates: Floats
+    distance: Floats
+    updates: Floats
+
+
 @dataclass
 class Grid:
     """Metric values over K planes of (x, y) steps; row = y, column = x, always; a line has ny = 1.
@@ -67,7 +81,7 @@ class Grid:
     values, stderr: {metric: (K, ny, nx)}, NaN where there is no value. done: final (the value may be inf or NaN).
     evaluated: by a forward pass, not interpolated. interpolation_error: {metric: largest error at points held out from
     interpolation, as a share of the range of the transformed metric}, NaN where nothing was interpolated. meta: where
-    all this came from, plain values.
+    all this came from, plain values. paths: trajectories and other models on the plane, by name.
     """
 
     x: Axis
@@ -78,6 +92,7 @@ class Grid:
     evaluated: Bools
     interpolation_error: dict[str, float] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    paths: dict[str, Track] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -124,6 +139,9 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
                 dimension.attach_scale(scale)
         for name, error in grid.interpolation_error.items():
             file.create_dataset(f"interpolation_error/{name}", data=np.float64(error))
+        for name, track in grid.paths.items():
+            for part, values in vars(track).items():
+                file.create_dataset(f"paths/{name}/{part}", data=values)
         for number, (name, values) in enumerate(directions.items()):
             # the model's order, as HDF5 lists names by the alphabet
             file.create_dataset(f"directions/{name}", data=values).attrs["order"] = number
@@ -178,6 +196,10 @@ def _read(file: h5py.File) -> Grid:
         evaluated=_array(file["evaluated"]).astype(bool),
         interpolation_error={name: float(_array(error)) for name, error in file["interpolation_error"].items()},
         meta=meta,
+        paths={
+            name: Track(*(_array(file[f"paths/{name}/{part}"]) for part in ("coordinates", "distance", "updates")))
+            for name in sorted(file.get("paths", {}), key=lambda name: (name != TRAJECTORY, name))
+        },
     )
 
 
@@ -197,6 +219,10 @@ def is_consistent(grid: Grid) -> bool:
     shape = (len(grid.done), *map(len, axes))
     if not all(array.shape == grid.done.shape == shape for array in arrays):
         return False
+    for track in grid.paths.values():
+        count = track.updates.size
+        if not (track.coordinates.shape == (count, 2) and track.distance.shape == track.updates.shape == (count,)):
+            return False
     definitions = grid.meta.get("metrics")
     names = set(grid.values)
     return (

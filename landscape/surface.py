@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import math
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from landscape.grid import LARGEST_SIZE, Axis, Grid, empty_grid, parse_axis
+from landscape.grid import LARGEST_SIZE, Axis, Grid, empty_grid
+from landscape.options import PlaneOptions, axes_of, check_options
 from training.command import InputError, check_out, command, parse
 
 if TYPE_CHECKING:
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
     from landscape.metric import Metric
     from landscape.problem import Problem
 
-DESCRIPTION = """Evaluate metrics on a plane or a line of filter-normalized random directions through a model's weights.
+DESCRIPTION = """Evaluate metrics on a plane or a line through a model's weights: filter-normalized random directions,
+towards other models, along a training trajectory, or the Hessian's eigenvectors.
 
 Example: mpirun -n 4 python -m landscape.surface --ckpt runs/a/checkpoint.pt --x=-1:1:51 --y=-1:1:51 --out a.h5
+Example: python -m landscape.surface --ckpt runs/a/checkpoint.pt --trajectory runs/a/trajectory --out path.h5
+Example: python -m landscape.surface --ckpt a.pt --to b.pt --batch-norm interpolate --out line.h5
 A run that was stopped goes on when it is started again; the last line is the file written."""
 
 
@@ -34,10 +39,11 @@ class Arguments:
     """A checkpoint written by training.train."""
     problem: str = ""
     """package.module:factory, a function that returns a landscape.problem.Problem; instead of --ckpt."""
-    x: str = "-1:1:51"
-    """First axis as low:high:count, in units of the direction; write --x=-1:1:51."""
+    x: str = ""
+    """First axis as low:high:count, in units of the direction; write --x=-1:1:51, which is the default of random
+    directions. That of --to is 0:1:51, with --and -0.25:1.25:61, and of --trajectory auto: the path with a margin."""
     y: str = ""
-    """Second axis likewise; without it a line is computed."""
+    """Second axis likewise; without it a line is computed, but for --and and --trajectory."""
     metrics: str = "l2"
     """Names joined by commas: l2, l1, ssim, l4, their -lamp forms, each also as NAME@SET (sets train-normal,
     test-normal, test-anomalous), own (the loss as trained), auroc, gap (median score of anomalies less that of normal
@@ -51,10 +57,12 @@ class Arguments:
     """How directions are scaled to the weights."""
     orthogonal: bool = False
     """Make y orthogonal to x in every filter."""
+    plane: PlaneOptions = field(default_factory=PlaneOptions)
     adaptive: float = 0.0
     """Evaluate only what interpolation does not give to within this share of the range, such as 0.01; 0: all points."""
-    batch_norm: Literal["frozen", "recalibrate"] = "frozen"
-    """Batch norm's statistics: those of the checkpoint, or re-estimated at each point."""
+    batch_norm: Literal["frozen", "recalibrate", "interpolate"] = "frozen"
+    """Batch norm's statistics: those of the checkpoint, re-estimated at each point, or of --to and --trajectory moved
+    along with the weights, so that other models are reached in all."""
     precision: Literal["full", "float64", "tf32", "bfloat16"] = "full"
     """What is computed in; full is the model's own type, float32 for checkpoints."""
     max_samples: int = 0
@@ -78,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(arguments.out)
 
 
-def check_arguments(arguments: Arguments) -> tuple[Axis, Axis]:
-    """The axes; InputError for options that exclude each other or make no sense."""
+def check_arguments(arguments: Arguments) -> tuple[Axis | None, Axis | None]:
+    """The axes, None where a trajectory gives them; InputError for options that exclude each other or make no sense."""
     if (arguments.ckpt is None) == (arguments.problem == ""):
         raise InputError(
             "--ckpt, --problem: expected one of them, found " + ("both" if arguments.problem else "neither")
@@ -93,14 +101,15 @@ def check_arguments(arguments: Arguments) -> tuple[Axis, Axis]:
         from landscape.adaptive import check_tolerance
 
         check_tolerance(arguments.adaptive)
-    x, y = parse_axis("x", arguments.x), parse_axis("y", arguments.y or "0:0:1")
-    points = arguments.planes * len(x.values) * len(y.values)
+    check_options(arguments.plane, arguments.planes, arguments.batch_norm)
+    x, y = axes_of(arguments.plane, arguments.x, arguments.y)
+    points = arguments.planes * math.prod(len(axis.values) for axis in (x, y) if axis)
     if points > LARGEST_SIZE:
         raise InputError(f"--x, --y, --planes: expected at most {LARGEST_SIZE} points in all, found {points}")
     return x, y
 
 
-def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
+def compute(arguments: Arguments, x: Axis | None, y: Axis | None, comm: Any | None) -> None:
     """Evaluate what is not yet done of the grid, over all ranks; the root writes it to `arguments.out`."""
     from landscape.gridfile import GridWriter
     from landscape.run import Surface
@@ -115,6 +124,9 @@ def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
 
     evaluator, grid, planes = together(comm, lambda: prepare(arguments, x, y, comm))
     writer = together(comm, open_writer)
+    if writer and "plane" in grid.meta:
+        print(grid.meta["plane"]["summary"])
+        print(*(f"note: {note}\n" for note in grid.meta["plane"]["notes"]), sep="", end="", file=sys.stderr)
     try:
         report = Surface(evaluator, grid, writer, comm).run(arguments.adaptive, arguments.seed)
     except BaseException as error:
@@ -129,31 +141,51 @@ def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
 
 
 def prepare(
-    arguments: Arguments, x: Axis, y: Axis, comm: Any | None
+    arguments: Arguments, x: Axis | None, y: Axis | None, comm: Any | None
 ) -> "tuple[Evaluator, Grid, list[tuple[Direction, ...]]]":
-    """On each rank: the problem on its device, its directions, and the empty grid with its provenance."""
+    """On each rank, collective: the problem on its device, its directions, and the empty grid with its provenance."""
     from landscape.batchnorm import check_statistics
-    from landscape.directions import random_directions
     from landscape.evaluate import Evaluator
     from landscape.metrics import resolve_metrics
+    from landscape.planes import Setting, axes_on, directions_digest, notes_on, planes_of
     from landscape.precision import PRECISIONS
     from training.device import choose_device, use_threads
-    from training.farm import local_ranks
+    from training.farm import local_ranks, together
 
     rank, ranks, cores = local_ranks(comm)
-    use_threads(arguments.threads, ranks, cores)
-    device = choose_device(arguments.device, rank, ranks)
-    problem = load_problem(arguments)
-    metrics = resolve_metrics(problem, [name for name in arguments.metrics.split(",") if name])
-    axes = 1 if len(y.values) == 1 and y.values[0] == 0 else 2
-    planes = [
-        random_directions(problem.model, arguments.seed, plane, arguments.normalization, arguments.orthogonal)[:axes]
-        for plane in range(arguments.planes)
-    ]
-    check_statistics(problem.model)
+
+    def load() -> "tuple[torch.device, Problem, list[Metric]]":
+        use_threads(arguments.threads, ranks, cores)
+        device = choose_device(arguments.device, rank, ranks)
+        problem = load_problem(arguments)
+        check_statistics(problem.model)
+        return device, problem, resolve_metrics(problem, [name for name in arguments.metrics.split(",") if name])
+
+    device, problem, metrics = together(comm, load)  # all are known to be usable before the root makes planes for all
+    setting = Setting(
+        problem,
+        metrics[0],
+        1 if y is not None and len(y.values) == 1 and y.values[0] == 0 else 2,
+        arguments.planes,
+        arguments.seed,
+        arguments.normalization,
+        arguments.orthogonal,
+        arguments.batch_norm,
+        device,
+        arguments.out,
+    )
+    found = planes_of(arguments.plane, setting, comm)
+    x, y = axes_on(found, x, y)
+    planes = [plane[: setting.axes] for plane in found.planes]
     evaluator = Evaluator(problem, metrics, planes, device, arguments.batch_norm, PRECISIONS[arguments.precision])
     meta = provenance(arguments, problem, metrics, x, y, device)
-    return evaluator, empty_grid(x, y, [metric.name for metric in metrics], arguments.planes, meta), planes
+    meta["identity"] |= found.identity
+    meta["directions"] = directions_digest(planes)
+    if found.meta:
+        meta["plane"] = {**found.meta, "notes": notes_on(found, setting, x, y)}
+    grid = empty_grid(x, y, [metric.name for metric in metrics], arguments.planes, meta)
+    grid.paths = found.paths
+    return evaluator, grid, planes
 
 
 def load_problem(arguments: Arguments) -> "Problem":
