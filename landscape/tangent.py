@@ -33,7 +33,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CHUNK_IMAGES = 64  # enough for the matrix products, few enough for the caches
-UNIT_IMAGES = 1024  # images times vectors whose tangents a thread has in memory
+UNIT_IMAGES = 256  # images times vectors whose tangents a thread has in memory; more at a time gain nothing
 STATE_BYTES = 2**31  # of what is kept of all images; what is beyond it is computed anew for each call
 
 

@@ -34,3 +34,16 @@ def test_training_benchmark_prints_its_figures_as_json() -> None:
         assert all(figures[f"batch_{size}.{name}"] > 0 for name in ("speedup", "single_speedup", "stack_ms"))
         assert figures[f"batch_{size}.models"] == 3
         assert figures[f"batch_{size}.max_rel_diff"] < 1e-3
+
+
+@pytest.mark.slow
+def test_curvature_benchmark_prints_its_figures_as_json() -> None:
+    options = ("--json", "--images", 20, "--probes", 2, "--repeats", 1, "--epochs", 1, "--threads", 1)
+    done = run_python("-m", "benchmarks.curvature", *options, timeout=300)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert all(figures[f"{name}.speedup"] > 0 for name in ("product", "eigenvalues", "trace", "both"))
+    assert figures["eigenvalues.converged"]
+    assert figures["eigenvalues.max_rel_diff"] < 1e-3
+    assert figures["product.rel_diff"] < 1e-4
+    assert figures["trace.rel_diff"] < 1e-4
