@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from landscape.evaluate import group_sizes, to_device
 from landscape.metric import Metric
+from landscape.nested import split
 from landscape.problem import Problem, Samples
 from training.command import InputError
 
@@ -36,8 +37,9 @@ class Objective:
         self.parameters = [self.model.get_parameter(name).requires_grad_() for name in self.names]
         self.base = flat(self.parameters)
         samples = to_device(problem.sets[metric.over[0]], device, dtype)
-        self.count = len(samples.inputs)
-        self.batches = list(batches_of(samples, metric.group))
+        self.calling = problem.call
+        self.count = samples.size
+        self.batches = list(batches_of(samples, metric.group, metric.by_call))
 
     @property
     def size(self) -> int:
@@ -89,15 +91,15 @@ class Objective:
 
     def _loss(self, batch: Samples) -> Tensor:
         """The share of the mean that a batch's samples have: the losses of a set add up to its mean."""
-        values = self.metric.per_sample(self.model(batch.inputs), batch.targets)
-        sizes = torch.as_tensor(group_sizes(len(batch.targets), self.metric.group)).to(values)
+        values = self.metric.per_sample(self.calling(self.model, batch.inputs), batch.targets)
+        sizes = torch.as_tensor(group_sizes(batch.size, self.metric.group)).to(values)
         return (values * sizes).sum() / self.count
 
 
-def batches_of(samples: Samples, group: int) -> Iterator[Samples]:
-    """Consecutive samples in batches of whole groups (but for a ragged last one)."""
-    size = group * max(1, BATCH // group)
-    for inputs, targets in zip(samples.inputs.split(size), samples.targets.split(size), strict=True):
+def batches_of(samples: Samples, group: int, by_call: bool = False) -> Iterator[Samples]:
+    """Consecutive samples in batches of whole groups (but for a ragged last one); with `by_call` of one group each."""
+    size = group * (1 if by_call else max(1, BATCH // group))
+    for inputs, targets in zip(split(samples.inputs, size), split(samples.targets, size), strict=True):
         yield Samples(inputs, targets)
 
 

@@ -168,6 +168,7 @@ def provenance(
     """What the file says of itself; `identity` is what a later run must equal to complete it."""
     from importlib.metadata import version
 
+    from landscape.params import dtype_of
     from landscape.problem import PERMUTATION_SEED
 
     definitions = {
@@ -190,9 +191,9 @@ def provenance(
         "metrics": definitions,
         "batch_norm": arguments.batch_norm,
         "precision": arguments.precision,
-        "dtype": str(next(problem.model.parameters()).dtype).removeprefix("torch."),
+        "dtype": str(dtype_of(problem.model)).removeprefix("torch."),
         "adaptive": arguments.adaptive,
-        "samples": {name: len(samples.inputs) for name, samples in problem.sets.items()},
+        "samples": {name: samples.size for name, samples in problem.sets.items()},
     }
     return {
         **problem.meta,
