@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from landscape.grid import LARGEST_SIZE, Axis, Grid, empty_grid, parse_axis
+from landscape.axes import AutoAxis, is_point, parse_range
+from landscape.grid import LARGEST_SIZE, Axis, Grid, empty_grid, read_grid
 from training.command import InputError, check_out, command, parse
 
 if TYPE_CHECKING:
@@ -19,9 +20,20 @@ if TYPE_CHECKING:
     from landscape.metric import Metric
     from landscape.problem import Problem
 
+Axes = tuple[Axis | AutoAxis, Axis | AutoAxis]
+
 DESCRIPTION = """Evaluate metrics on a plane or a line of filter-normalized random directions through a model's weights.
 
-Example: mpirun -n 4 python -m landscape.surface --ckpt runs/a/checkpoint.pt --x=-1:1:51 --y=-1:1:51 --out a.h5
+Examples:
+  a plane of a checkpoint, on 4 processes:
+    mpirun -n 4 python -m landscape.surface --ckpt runs/a/checkpoint.pt --x=-1:1:51 --y=-1:1:51 --out a.h5
+  a model of your own, made by the function `problem` in mine.py, as far as its loss grows tenfold:
+    python -m landscape.surface --problem mine:problem --metrics cross-entropy,accuracy --x auto --y auto --out mine.h5
+  five lines, batch norm re-estimated at each point:
+    python -m landscape.surface --ckpt runs/a/checkpoint.pt --planes 5 --batch-norm recalibrate --out lines.h5
+  a fine picture from a tenth of its points:
+    python -m landscape.surface --ckpt runs/a/checkpoint.pt --y=-1:1:51 --adaptive 0.01 --out fine.h5
+
 A run that was stopped goes on when it is started again; the last line is the file written."""
 
 
@@ -34,13 +46,15 @@ class Arguments:
     problem: str = ""
     """package.module:factory, a function that returns a landscape.problem.Problem; instead of --ckpt."""
     x: str = "-1:1:51"
-    """First axis as low:high:count, in units of the direction; write --x=-1:1:51."""
+    """First axis as low:high:count, in units of the direction; write --x=-1:1:51. Or auto (auto:FACTOR:COUNT, by
+    default auto:10:51): as far as the first metric grows by the factor."""
     y: str = ""
     """Second axis likewise; without it a line is computed."""
     metrics: str = "l2"
     """Names joined by commas: l2, l1, ssim, l4, their -lamp forms, each also as NAME@SET (sets train-normal,
     test-normal, test-anomalous), own (the loss as trained), auroc. Of a classifier, with sets train and test: l2, l1,
-    l4, their -lamp forms, cross-entropy, own, accuracy."""
+    l4, their -lamp forms, cross-entropy, own, accuracy. Of a --problem: those and mse, cross-entropy and accuracy of
+    logits, and the problem's own."""
     seed: int = 0
     """Seed of the directions."""
     planes: int = 1
@@ -71,18 +85,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     from training.farm import rank_of, world
 
     comm = world()
-    compute(arguments, *axes, comm)
+    compute(arguments, axes, comm)
     if rank_of(comm) == 0:
         print(arguments.out)
 
 
-def check_arguments(arguments: Arguments) -> tuple[Axis, Axis]:
+class Ready(NamedTuple):
+    """A problem on its device, and what is measured of it along which directions."""
+
+    problem: "Problem"
+    metrics: "list[Metric]"
+    planes: "list[tuple[Direction, ...]]"
+    evaluator: "Evaluator"
+
+
+def check_arguments(arguments: Arguments) -> Axes:
     """The axes; InputError for options that exclude each other or make no sense."""
     if (arguments.ckpt is None) == (arguments.problem == ""):
         raise InputError(
             "--ckpt, --problem: expected one of them, found " + ("both" if arguments.problem else "neither")
         )
     check_out(arguments.out)
+    axes = parse_range("x", arguments.x), parse_range("y", arguments.y or "0:0:1")
+    check_settings(arguments, axes)
+    return axes
+
+
+def check_settings(arguments: Arguments, axes: Axes) -> None:
+    """Raise InputError for settings that make no sense, wherever the problem comes from."""
     for name, least in (("planes", 1), ("max_samples", 0), ("seed", 0)):
         if getattr(arguments, name) < least:
             option = "--" + name.replace("_", "-")
@@ -91,15 +121,14 @@ def check_arguments(arguments: Arguments) -> tuple[Axis, Axis]:
         from landscape.adaptive import check_tolerance
 
         check_tolerance(arguments.adaptive)
-    x, y = parse_axis("x", arguments.x), parse_axis("y", arguments.y or "0:0:1")
-    points = arguments.planes * len(x.values) * len(y.values)
+    points = arguments.planes * axes[0].count * axes[1].count
     if points > LARGEST_SIZE:
         raise InputError(f"--x, --y, --planes: expected at most {LARGEST_SIZE} points in all, found {points}")
-    return x, y
 
 
-def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
+def compute(arguments: Arguments, axes: Axes, comm: Any | None) -> None:
     """Evaluate what is not yet done of the grid, over all ranks; the root writes it to `arguments.out`."""
+    from landscape.determinism import check_deterministic
     from landscape.gridfile import GridWriter
     from landscape.run import Surface
     from training.farm import rank_of, stop_all, together
@@ -108,13 +137,17 @@ def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
         if rank_of(comm) != 0:
             return None
         if not arguments.out.exists():
-            evaluator.at(0, [0.0] * len(planes[0]))  # a model or metric that cannot be used leaves no file behind
-        return GridWriter(arguments.out, grid, saved_directions(planes))
+            check_deterministic(ready.evaluator)  # a model or metric that cannot be used leaves no file behind
+        return GridWriter(arguments.out, grid, saved_directions(ready.planes))
 
-    evaluator, grid, planes = together(comm, lambda: prepare(arguments, x, y, comm))
+    ready = together(comm, lambda: prepare(arguments, axes, comm))
+    # The root alone looks for a range: ranks may differ in the last digit.
+    found = together(comm, lambda: find_ranges(arguments, axes, ready) if rank_of(comm) == 0 else ([], {}))
+    numeric, ranges = found if comm is None else comm.bcast(found)
+    grid = make_grid(arguments, ready, numeric, ranges, " ".join(sys.argv))
     writer = together(comm, open_writer)
     try:
-        report = Surface(evaluator, grid, writer, comm).run(arguments.adaptive, arguments.seed)
+        report = Surface(ready.evaluator, grid, writer, comm).run(arguments.adaptive, arguments.seed)
     except BaseException as error:
         if comm is not None:
             stop_all(comm, error)
@@ -123,13 +156,11 @@ def compute(arguments: Arguments, x: Axis, y: Axis, comm: Any | None) -> None:
         if writer:
             writer.close()
     if report:
-        print(report)
+        print(*range_lines(grid), report, sep="\n")
 
 
-def prepare(
-    arguments: Arguments, x: Axis, y: Axis, comm: Any | None
-) -> "tuple[Evaluator, Grid, list[tuple[Direction, ...]]]":
-    """On each rank: the problem on its device, its directions, and the empty grid with its provenance."""
+def prepare(arguments: Arguments, axes: Axes, comm: Any | None, problem: "Problem | None" = None) -> Ready:
+    """On each rank: the problem on its device, and its directions. Without `problem` it is what `arguments` name."""
     from landscape.batchnorm import check_statistics
     from landscape.directions import random_directions
     from landscape.evaluate import Evaluator
@@ -141,17 +172,54 @@ def prepare(
     rank, ranks, cores = local_ranks(comm)
     use_threads(arguments.threads, ranks, cores)
     device = choose_device(arguments.device, rank, ranks)
-    problem = load_problem(arguments)
+    problem = problem or load_problem(arguments)
     metrics = resolve_metrics(problem, [name for name in arguments.metrics.split(",") if name])
-    axes = 1 if len(y.values) == 1 and y.values[0] == 0 else 2
+    count = 1 if is_point(axes[1]) else 2
     planes = [
-        random_directions(problem.model, arguments.seed, plane, arguments.normalization, arguments.orthogonal)[:axes]
+        random_directions(problem.model, arguments.seed, plane, arguments.normalization, arguments.orthogonal)[:count]
         for plane in range(arguments.planes)
     ]
     check_statistics(problem.model)
     evaluator = Evaluator(problem, metrics, planes, device, arguments.batch_norm, PRECISIONS[arguments.precision])
-    meta = provenance(arguments, problem, metrics, x, y, device)
-    return evaluator, empty_grid(x, y, [metric.name for metric in metrics], arguments.planes, meta), planes
+    return Ready(problem, metrics, planes, evaluator)
+
+
+def find_ranges(arguments: Arguments, axes: Axes, ready: Ready) -> tuple[list[Axis], dict[str, Any]]:
+    """Axes with numbers in the place of `auto`, and how they were found; those of the file that will be completed."""
+    from landscape.radius import Growth, chosen_axes
+
+    asked = {axis.name: axis.spec for axis in axes if isinstance(axis, AutoAxis)}
+    if asked and arguments.out.is_file():
+        there = read_grid(arguments.out)
+        found = there.meta.get("ranges", {})
+        if {name: entry.get("asked") for name, entry in found.items()} == asked:
+            return [axis if isinstance(axis, Axis) else getattr(there, axis.name) for axis in axes], found
+
+    def growth() -> Growth:
+        forward = ready.evaluator.forward
+        return Growth(
+            ready.problem, ready.metrics[0], ready.planes, forward.device, arguments.batch_norm, forward.precision
+        )
+
+    return chosen_axes(axes, growth)
+
+
+def make_grid(arguments: Arguments, ready: Ready, axes: list[Axis], ranges: dict[str, Any], how: str) -> Grid:
+    """The empty grid with its provenance; `how` is the command or call that made it."""
+    x, y = axes
+    meta = provenance(arguments, ready.problem, ready.metrics, x, y, ready.evaluator.forward.device)
+    meta["command"] = how
+    if ranges:
+        meta["ranges"] = ranges
+    return empty_grid(x, y, [metric.name for metric in ready.metrics], arguments.planes, meta)
+
+
+def range_lines(grid: Grid) -> list[str]:
+    """What `auto` found, a line an axis."""
+    return [
+        f"--{name}={getattr(grid, name).spec}, where {found['metric']} grows {found['asked'].split(':')[1]}-fold"
+        for name, found in grid.meta.get("ranges", {}).items()
+    ]
 
 
 def load_problem(arguments: Arguments) -> "Problem":
@@ -202,7 +270,6 @@ def provenance(
         "metrics": definitions,
         "device": str(device),
         "software": {package: version(package) for package in ("torch", "numpy", "h5py")},
-        "command": " ".join(sys.argv),
     }
 
 
