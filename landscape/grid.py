@@ -153,11 +153,12 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
         os.fsync(new.fileno())  # some disks say only now that they are full
 
 
-def read_grid(path: Path) -> Grid:
+def read_grid(path: Path | str) -> Grid:
     """Read a grid file, finished or still being written.
 
     Raises InputError if it is missing, damaged, of another kind, or of a newer version.
     """
+    path = Path(path)
     try:
         with open_file(path) as file:
             grid = _read(file)

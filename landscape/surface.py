@@ -216,10 +216,11 @@ def make_grid(arguments: Arguments, ready: Ready, axes: list[Axis], ranges: dict
 
 def range_lines(grid: Grid) -> list[str]:
     """What `auto` found, a line an axis."""
-    return [
-        f"--{name}={getattr(grid, name).spec}, where {found['metric']} grows {found['asked'].split(':')[1]}-fold"
-        for name, found in grid.meta.get("ranges", {}).items()
-    ]
+    lines = []
+    for name, found in grid.meta.get("ranges", {}).items():
+        factor = float(found["asked"].split(":")[1])
+        lines.append(f"--{name}={getattr(grid, name).spec}, where {found['metric']} grows {factor:g}-fold")
+    return lines
 
 
 def load_problem(arguments: Arguments) -> "Problem":
