@@ -1,8 +1,10 @@
-"""The metrics that can be named: of any problem (losses, AUROC, and those of logits), of checkpoints (with `own`)."""
+"""The metrics that can be named: of any problem (losses, scores, and those of logits), of checkpoints (with `own`)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from training.config import RunConfig
 from training.losses import BASES, FIXED_LAMP, LOSSES, per_sample_loss, training_batch_losses
 from training.score import anomaly_score, auroc
 
+Z99 = 2.5758293035489004  # two-sided 99% of the standard normal
 WINDOWED = ("ssim",)  # bases that look at a pixel's neighbours, so at images alone
 
 
@@ -21,6 +24,28 @@ def auroc_of_scores(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[
     """AUROC of the scores of normal and anomalous samples, with DeLong's standard error."""
     result = auroc(*values)
     return result.value, result.stderr
+
+
+def gap_of_scores(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
+    """Median score of anomalous samples minus that of normal ones, and its standard error from both medians'."""
+    normal, anomalous = values
+    error = math.hypot(median_error(normal), median_error(anomalous))
+    return float(np.median(anomalous) - np.median(normal)), error
+
+
+def median_error(values: Values) -> float:
+    """Standard error of the median of independent values, from their order statistics; NaN from one value.
+
+    Half the width of a 99% interval of the median, over its normal quantile (McKean and Schrader, Communications in
+    Statistics 13, 1984).
+    """
+    count = len(values)
+    if count < 2:
+        return math.nan
+    ordered = np.sort(values)
+    depth = max(1, round((count + 1) / 2 - Z99 * math.sqrt(count / 4)))
+    with np.errstate(invalid="ignore"):
+        return float(ordered[count - depth] - ordered[depth - 1]) / (2 * Z99)
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
@@ -57,6 +82,15 @@ METRICS: dict[str, Metric] = {
         anomaly_score,
         over=("test-normal", "test-anomalous"),
         reduce=auroc_of_scores,
+        transform="none",
+        targets="numbers",
+    ),
+    "gap": Metric(
+        "gap",
+        "median of the mean L2 per sample of test-anomalous minus that of test-normal; standard error of the medians",
+        anomaly_score,
+        over=("test-normal", "test-anomalous"),
+        reduce=gap_of_scores,
         transform="none",
         targets="numbers",
     ),

@@ -1,6 +1,8 @@
 """A metric as a function of the weights that can be differentiated: value, gradient, Hessian-vector products.
 
-Exact over all the samples given, in batches that hold whole groups, with batch norm as at evaluation.
+Exact over all the samples given, in batches that hold whole groups, with batch norm as at evaluation. Of the
+autoencoders of :mod:`training.models` the derivatives are written out (:mod:`landscape.tangent`), of other models they
+are plain double backward; equal up to rounding.
 """
 
 import copy
@@ -10,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from landscape.evaluate import group_sizes, to_device
+from landscape.fold import is_chain
 from landscape.metric import Metric
-from landscape.nested import split
+from landscape.nested import Nested, call, length, split
 from landscape.problem import Problem, Samples
+from landscape.tangent import Chain
 from training.command import InputError
 
 BATCH = 250  # samples whose graph is kept at a time
@@ -27,7 +31,12 @@ class Objective:
     """
 
     def __init__(
-        self, problem: Problem, metric: Metric, device: torch.device | None = None, dtype: torch.dtype | None = None
+        self,
+        problem: Problem,
+        metric: Metric,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        allow_chain: bool = True,
     ):
         check_mean(metric)
         device = device or torch.device("cpu")
@@ -40,6 +49,12 @@ class Objective:
         self.calling = problem.call
         self.count = samples.size
         self.batches = list(batches_of(samples, metric.group, metric.by_call))
+        allow_chain = allow_chain and problem.call is call
+        self.chain = (
+            Chain(self.model, self._share, samples, metric.group)
+            if allow_chain and is_chain(self.model, samples.inputs)
+            else None
+        )
 
     @property
     def size(self) -> int:
@@ -51,6 +66,8 @@ class Objective:
         """Put the weights (P,) into the model; `move_to(base)` undoes all moves."""
         for parameter, part in zip(self.parameters, weights.split([p.numel() for p in self.parameters]), strict=True):
             parameter.copy_(part.view_as(parameter))
+        if self.chain:
+            self.chain.refresh()
 
     def value(self) -> float:
         """L at the present weights."""
@@ -59,20 +76,25 @@ class Objective:
 
     def gradient(self) -> tuple[float, Tensor]:
         """L and ∂L/∂θ, (P,), at the present weights."""
+        if self.chain:
+            return self.chain.gradient()
         total, gradient = 0.0, torch.zeros_like(self.base)
         for batch in self.batches:
             loss = self._loss(batch)
             gradient += flat(torch.autograd.grad(loss, self.parameters, materialize_grads=True))
-            total += float(loss)
+            total += float(loss.detach())
         return total, gradient
 
     def products(self, vectors: Tensor) -> Tensor:
         """H·v for each row v of `vectors` (k, P), H being the Hessian of L at the present weights; (k, P).
 
-        By differentiating the gradient's product with v (Pearlmutter 1994): exact, no finite differences.
+        By differentiating the gradient's product with v (Pearlmutter 1994): exact, no finite differences. Computed in
+        the model's precision; the result is of the vectors' own.
         """
+        if self.chain:
+            return self.chain.products(vectors.to(self.base)).to(vectors)
         result = torch.zeros_like(vectors)
-        rows = [self._split(row) for row in vectors]
+        rows = [self._split(row) for row in vectors.to(self.base)]
         for batch in self.batches:
             gradient = torch.autograd.grad(
                 self._loss(batch), self.parameters, create_graph=True, materialize_grads=True
@@ -82,17 +104,26 @@ class Objective:
                     break  # L is linear in θ
                 result[number] += flat(
                     torch.autograd.grad(gradient, self.parameters, row, retain_graph=True, materialize_grads=True)
-                )
+                ).to(result)
         return result
+
+    def quadratic_forms(self, vectors: Tensor) -> Tensor:
+        """v'Hv for each row v of `vectors` (k, P); (k,) in double precision."""
+        if self.chain:
+            return self.chain.quadratic_forms(vectors.to(self.base))
+        return (vectors * self.products(vectors)).sum(1, dtype=torch.float64)
 
     def _split(self, row: Tensor) -> list[Tensor]:
         parts = row.split([p.numel() for p in self.parameters])
         return [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
 
     def _loss(self, batch: Samples) -> Tensor:
-        """The share of the mean that a batch's samples have: the losses of a set add up to its mean."""
-        values = self.metric.per_sample(self.calling(self.model, batch.inputs), batch.targets)
-        sizes = torch.as_tensor(group_sizes(batch.size, self.metric.group)).to(values)
+        return self._share(self.calling(self.model, batch.inputs), batch.targets)
+
+    def _share(self, output: Nested, targets: Nested) -> Tensor:
+        """The share of the mean that the samples of whole groups have: the shares of a set add up to its mean."""
+        values = self.metric.per_sample(output, targets)
+        sizes = torch.as_tensor(group_sizes(length(targets), self.metric.group)).to(values)
         return (values * sizes).sum() / self.count
 
 

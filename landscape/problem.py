@@ -58,6 +58,11 @@ def subsample(samples: Samples, count: int) -> Samples:
     return map_samples(lambda tensor: tensor[order.to(tensor.device)], samples)
 
 
+def first(samples: Samples, count: int) -> Samples:
+    """The first `count` samples, or as many as there are."""
+    return map_samples(lambda tensor: tensor[:count], samples)
+
+
 def map_samples(function: Callable[[Tensor], Tensor], samples: Samples) -> Samples:
     """`function` of each tensor; what inputs and targets share, be it tensor or container, they share afterwards."""
     if samples.targets is samples.inputs:

@@ -52,9 +52,9 @@ class Arguments:
     """Second axis likewise; without it a line is computed."""
     metrics: str = "l2"
     """Names joined by commas: l2, l1, ssim, l4, their -lamp forms, each also as NAME@SET (sets train-normal,
-    test-normal, test-anomalous), own (the loss as trained), auroc. Of a classifier, with sets train and test: l2, l1,
-    l4, their -lamp forms, cross-entropy, own, accuracy. Of a --problem: those and mse, cross-entropy and accuracy of
-    logits, and the problem's own."""
+    test-normal, test-anomalous), own (the loss as trained), auroc, gap (median score of anomalies less that of normal
+    images). Of a classifier, with sets train and test: l2, l1, l4, their -lamp forms, cross-entropy, own, accuracy. Of
+    a --problem: those and mse, cross-entropy and accuracy of logits, and the problem's own."""
     seed: int = 0
     """Seed of the directions."""
     planes: int = 1

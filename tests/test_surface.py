@@ -488,3 +488,15 @@ def test_other_data_than_those_trained_on_are_refused(checkpoint: Path, monkeypa
 
 def test_problem_is_what_users_construct() -> None:
     assert Problem(torch.nn.Linear(2, 2), {"a": Samples(torch.ones(1, 2), torch.ones(1, 2))}).name == ""
+
+
+def test_the_gap_is_that_of_the_medians_with_a_known_error() -> None:
+    from landscape.metrics import METRICS, median_error
+
+    random = np.random.default_rng(0)
+    normal, anomalous = random.normal(0, 1, 400), random.normal(3, 2, 900)
+    value, error = METRICS["gap"].value([normal, anomalous], [np.ones(400), np.ones(900)])
+    assert value == pytest.approx(np.median(anomalous) - np.median(normal))
+    # The median of n normal values has variance π/2·σ²/n.
+    assert error == pytest.approx(np.sqrt(np.pi / 2 * (1 / 400 + 4 / 900)), rel=0.15)
+    assert np.isnan(median_error(np.ones(1)))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from training.command import InputError, whole_file
-from training.config import RunConfig, config_from_dict
+from training.config import RunConfig, config_from_dict, told_apart_by
 
 FORMAT = "landscape-checkpoint"
 VERSION = 1
@@ -40,7 +40,7 @@ class Checkpoint:
 
 def digest_of(config: RunConfig, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> str:
     """SHA-256 over the config and every tensor's name, type, shape and bytes."""
-    sha = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
+    sha = hashlib.sha256(json.dumps(told_apart_by(config), sort_keys=True).encode())
     for name, tensor in sorted({**params, **buffers}.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())

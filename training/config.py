@@ -87,6 +87,15 @@ class RunConfig:
     evaluate: EvaluateName = "epoch"
     """When the model is evaluated: after each epoch, or (log) after 1, 2, 4, … updates and epochs, and at the end."""
 
+    sam_rho: float = 0.0
+    """Sharpness-aware minimization: take gradients so far up the slope, or below 0 down it; training/sam.py."""
+    until_l2: float = 0.0
+    """Stop when the common training L2 is at most this, looked at ten times an epoch; 0: train all epochs."""
+
+
+#: fields that came after the first results and checkpoints: what was written without them has their defaults
+LATER_FIELDS = ("sam_rho", "until_l2")
+
 
 def resolve(config: RunConfig) -> RunConfig:
     """Put the data set's own values in place of 0, and check the whole. Raises InputError."""
@@ -127,6 +136,8 @@ def check_config(config: RunConfig) -> None:
     check(0 < config.lr < float("inf"), "--lr", "a positive learning rate", config.lr)
     check(1e-6 <= config.lamp_eps < 1, "--lamp-eps", "1e-6 <= eps < 1 (single precision)", config.lamp_eps)
     check(0 < config.loss_factor < float("inf"), "--loss-factor", "a positive number", config.loss_factor)
+    check(math.isfinite(config.sam_rho), "--sam-rho", "a finite number, 0 for plain training", config.sam_rho)
+    check(0 <= config.until_l2 < float("inf"), "--until-l2", "a loss, or 0 for never", config.until_l2)
     check(config.max_train >= 0, "--max-train", "a number of images, or 0 for all", config.max_train)
     check(0 <= config.validation <= 0.5, "--validation", "a share from 0 to 0.5", config.validation)
     check(0 <= config.seed < 2**63, "--seed", "a whole number from 0 to 2^63 - 1", config.seed)
@@ -166,3 +177,20 @@ def config_from_dict(values: dict[str, Any], source: str) -> RunConfig:
     unknown = sorted(set(values) - known)
     check(not unknown, source, "a configuration of this version", f"unknown fields {', '.join(unknown)}")
     return RunConfig(**values)
+
+
+def with_later_fields(values: dict[str, Any]) -> dict[str, Any]:
+    """Stored values of a config, with the defaults of the :data:`LATER_FIELDS` that they lack."""
+    return {**{name: getattr(RunConfig, name) for name in LATER_FIELDS}, **values}
+
+
+def told_apart_by(config: RunConfig) -> dict[str, Any]:
+    """The values that a config's digest is made of: :data:`LATER_FIELDS` only where they are not at their defaults.
+
+    So the digest of a config that could be written before them is what it was.
+    """
+    return {
+        name: value
+        for name, value in vars(config).items()
+        if name not in LATER_FIELDS or value != getattr(RunConfig, name)
+    }

@@ -20,6 +20,7 @@ def estimated_seconds(config: RunConfig) -> float:
     evaluations = config.epochs if config.evaluate == "epoch" else updates.bit_length() + config.epochs.bit_length()
     flops = flops_an_image(config)
     training = updates * SECONDS_AN_UPDATE + config.epochs * images * 3 * flops / FLOPS_A_SECOND
+    training *= 1 if config.sam_rho == 0 else 2  # passes an update
     return training + evaluations * (images + TEST_IMAGES[config.dataset]) * flops / FLOPS_A_SECOND_EVALUATING
 
 

@@ -11,6 +11,7 @@ from training.config import RunConfig
 from training.losses import training_loss
 from training.models import seeded_model
 from training.run import Batch
+from training.sam import moved_along_gradient
 from training.stack import Stack, stack_key
 
 Snapshot = dict[str, Any]  # tensors and plain values, so that it can be stored without code
@@ -53,17 +54,26 @@ class Separate:
             OPTIMIZERS[c.optimizer](m.parameters(), c.lr) for c, m in zip(configs, self.models, strict=True)
         ]
         self.losses = [training_loss(config) for config in configs]
+        self.rhos = [config.sam_rho for config in configs]
 
     def step(self, batches: Sequence[Batch]) -> list[Tensor]:
         return [self.step_one(index, batch) for index, batch in enumerate(batches)]
 
     def step_one(self, index: int, batch: Batch) -> Tensor:
-        model, optimizer = self.models[index], self.optimizers[index]
+        model, optimizer, rho = self.models[index], self.optimizers[index], self.rhos[index]
         model.train()
-        value = self.losses[index](model(batch.inputs), batch.targets).mean()
-        optimizer.zero_grad()
-        value.backward()
+        value = self._backward(index, batch)
+        if rho != 0:
+            with moved_along_gradient(model, rho):
+                self._backward(index, batch)
         optimizer.step()
+        return value
+
+    def _backward(self, index: int, batch: Batch) -> Tensor:
+        """Leave the gradient of a batch's loss in the model's parameters; the loss."""
+        value = self.losses[index](self.models[index](batch.inputs), batch.targets).mean()
+        self.optimizers[index].zero_grad()
+        value.backward()
         return value.detach()
 
     def model(self, index: int) -> nn.Module:
@@ -82,6 +92,7 @@ class Separate:
         rest.models = [self.models[i] for i in kept]
         rest.optimizers = [self.optimizers[i] for i in kept]
         rest.losses = [self.losses[i] for i in kept]
+        rest.rhos = [self.rhos[i] for i in kept]
         return rest
 
 

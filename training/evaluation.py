@@ -33,6 +33,15 @@ def evaluate(model: nn.Module, config: RunConfig, split: Split) -> tuple[dict[st
     return TASKS[config.task](model, config, split)
 
 
+def train_l2(model: nn.Module, config: RunConfig, split: Split) -> float:
+    """The `train_l2` of :func:`evaluate` alone, and the same number; leaves `model` in evaluation mode."""
+    model.eval()
+    if split.targets is None:
+        return mean_l2(model, split.train, round(config.patches**0.5))
+    outputs = torch.cat(per_batch(model, split.train, lambda out, _: out))
+    return float(l2_map(outputs, split.targets[0]).double().sum(1).mean())
+
+
 def evaluate_autoencoder(model: nn.Module, config: RunConfig, split: Split) -> tuple[dict[str, Any], Tensor]:
     """With `recon_variance`, AUROC and its interval; the scores are anomaly scores."""
     side = round(config.patches**0.5)

@@ -1,9 +1,11 @@
 """The training loop: configs and data become evaluations; several runs at once where they fit together."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from torch import nn
 
 from training.command import RunError
 from training.config import RunConfig
@@ -12,18 +14,24 @@ from training.engine import Engine, Snapshot, make_engine
 from training.run import Evaluation, Run
 
 Keep = Callable[[int, Snapshot], None]
+Visit = Callable[[Run, Callable[[], nn.Module]], None]  # a run, and what gives its model as it stands
 KEEP_SECONDS = 60.0  # between states kept: little is lost with a kill, and writing them is not felt
 
 
 def train(
-    config: RunConfig, split: Split, device: torch.device, start: Snapshot | None = None, keep: Keep | None = None
+    config: RunConfig,
+    split: Split,
+    device: torch.device,
+    start: Snapshot | None = None,
+    keep: Keep | None = None,
+    visit: Visit | None = None,
 ) -> Iterator[Evaluation]:
     """Train a model from `config.seed`, yielding at each evaluation that `config.evaluate` asks for.
 
-    `start` and `keep` are as in :func:`train_together`. The same config and split give the same weights on the same
-    machine with the same number of threads. Raises RunError, naming epoch and step, if the loss is not finite.
+    `start`, `keep` and `visit` are as in :func:`train_together`. The same config and split give the same weights on the
+    same machine with the same number of threads. Raises RunError, naming epoch and step, if the loss is not finite.
     """
-    for _, event in train_together([config], [split], device, [start], keep):
+    for _, event in train_together([config], [split], device, [start], keep, visit):
         if isinstance(event, RunError):
             raise event
         yield event
@@ -35,6 +43,7 @@ def train_together(
     device: torch.device,
     starts: Sequence[Snapshot | None] = (),
     keep: Keep | None = None,
+    visit: Visit | None = None,
 ) -> Iterator[tuple[int, Evaluation | RunError]]:
     """Train a model for each of `configs`, yielding (its number, evaluation) at each of its evaluations.
 
@@ -42,7 +51,8 @@ def train_together(
     training up to rounding. A run that diverges yields its RunError and ends; the others go on.
 
     About once a minute `keep` is called with the number and the state of each run that goes on; a run whose state is
-    among `starts` goes on from there, without the evaluations that it has had.
+    among `starts` goes on from there, without the evaluations that it has had. `visit` is called with each run before
+    its first update here and after every one, and changes nothing.
     """
     runs = [Run(config, split, device) for config, split in zip(configs, splits, strict=True)]
     engine = make_engine(configs, device)
@@ -51,16 +61,22 @@ def train_together(
             engine.load(number, start["engine"])
             runs[number].go_on(start["run"])
     numbers = list(range(len(runs)))
+    visit = visit or (lambda run, model: None)
+    for number, run in enumerate(runs):
+        visit(run, functools.partial(engine.model, number))
     kept = time.monotonic()
     while numbers:
         active = [runs[number] for number in numbers]
         ended: set[int] = set()
         for index in update(engine, active):
             run = active[index]
+            model = functools.partial(engine.model, index)
+            run.look(model)
+            visit(run, model)
             if not run.due:
                 continue
             try:
-                yield numbers[index], run.evaluate(engine.model(index))
+                yield numbers[index], run.evaluate(model())
             except RunError as error:
                 yield numbers[index], error
                 ended.add(index)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from training.command import InputError
-from training.config import RunConfig, resolve
+from training.config import RunConfig, resolve, with_later_fields
 
 NAMED_ALWAYS = ("dataset", "normal", "category", "loss", "batch_size", "seed")
 FIELDS = {field.name: field for field in dataclasses.fields(RunConfig)}
@@ -156,6 +156,7 @@ def stacks(runs: Sequence[PlannedRun], keys: Sequence[Any], largest: int) -> lis
 
 
 def config_from_text(row: dict[str, str]) -> RunConfig:
-    """The config of a row of results.csv; KeyError or ValueError if it is no such row."""
+    """The config of a row of results.csv, `LATER_FIELDS` in it or not; KeyError or ValueError if it is no such row."""
     kinds: dict[Any, Any] = {int: int, float: float, bool: lambda text: text == "True"}
-    return RunConfig(**{name: kinds.get(TYPES[name], str)(row[name]) for name in FIELDS})
+    values = with_later_fields(row)
+    return RunConfig(**{name: kinds.get(TYPES[name], str)(values[name]) for name in FIELDS})

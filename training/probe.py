@@ -79,14 +79,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 def probe_config(parent: RunConfig, arguments: Arguments) -> RunConfig:
     """The classifier's configuration: the autoencoder's but for the task and what `arguments` name.
 
-    Nothing is held out or augmented: all digits' features are computed once. Raises InputError if `parent` has no
-    encoder of whole digits.
+    Nothing is held out or augmented: all digits' features are computed once. The head is trained plainly, for all
+    epochs. Raises InputError if `parent` has no encoder of whole digits.
     """
     check_autoencoder(parent, str(arguments.ckpt))
     given = {name: getattr(arguments, name) for name in ("loss", "epochs", "lr", "batch_size", "max_train")}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    config = dataclasses.replace(parent, **changes, task="classify", validation=0.0, augment="none", evaluate="epoch")
-    return resolve(config)
+    plain = {name: getattr(RunConfig, name) for name in ("validation", "augment", "evaluate", "sam_rho", "until_l2")}
+    return resolve(dataclasses.replace(parent, **changes, **plain, task="classify"))
 
 
 def check_autoencoder(parent: RunConfig, source: str) -> None:

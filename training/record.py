@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from training.command import InputError, write_whole
-from training.config import RunConfig
+from training.config import RunConfig, with_later_fields
 from training.plan import PlannedRun
-from training.results import csv_text
+from training.results import csv_text, is_complete
 
 MEASURED = (
     *("epoch", "updates", "loss", "train_l2", "validation_l2", "recon_variance"),
@@ -98,7 +98,7 @@ class Records:
             self._rows[run.name] = [run.name, *config, "failed", failure["error"], *("" for _ in MEASURED)]
             return State.FAILED
         metrics = read_json(folder / "metrics.json") if (folder / "checkpoint.pt").is_file() else None
-        if metrics is None or metrics.get("epoch") != run.config.epochs:
+        if metrics is None or not is_complete(run.config, metrics):
             return State.LEFT
         check_same(folder, metrics, run.config)
         values = [plain(metrics.get(name)) for name in MEASURED]
@@ -116,7 +116,7 @@ def write_failure(folder: Path, run: PlannedRun, error: str) -> None:
 
 def check_same(folder: Path, metrics: dict[str, Any], config: RunConfig) -> None:
     """Raise InputError if the folder holds the results of another config."""
-    found = metrics.get("config", {})
+    found = with_later_fields(metrics.get("config", {}))
     different = [f"{name} {found.get(name)}" for name, value in vars(config).items() if found.get(name) != value]
     if different:
         raise InputError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.command import InputError, write_whole
+from training.config import RunConfig
 
 if TYPE_CHECKING:
     from training.data import Split
@@ -24,6 +25,11 @@ def make_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"--out: expected a folder that can be written, found {folder}: {error.strerror}") from None
+
+
+def is_complete(config: RunConfig, metrics: dict[str, Any]) -> bool:
+    """Whether a run has ended with these metrics: after all its epochs, or before, at the fit that it was to reach."""
+    return metrics.get("epoch") == config.epochs or bool(metrics.get("stopped_at_fit"))
 
 
 def write_results(folder: Path, evaluation: "Evaluation", history: list[dict[str, Any]], split: "Split") -> None:

@@ -8,7 +8,7 @@ import torch
 
 from training.checkpoint import read_plain
 from training.command import InputError, whole_file
-from training.config import RunConfig
+from training.config import RunConfig, with_later_fields
 from training.data import Split
 from training.engine import Snapshot
 
@@ -30,7 +30,7 @@ def kept_state(folder: Path, config: RunConfig, split: Split) -> tuple[Snapshot 
         return None, []
     try:
         content = read_plain(path)
-        same = content["config"] == dataclasses.asdict(config) and content["data"] == split.digest
+        same = with_later_fields(content["config"]) == dataclasses.asdict(config) and content["data"] == split.digest
         return (content["state"], list(content["history"])) if same else (None, [])
     except (InputError, KeyError, TypeError):
         return None, []  # damaged: the run begins again

@@ -1,6 +1,6 @@
 """One training run apart from its network: its images, their order, when it is evaluated, what was measured."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,8 +12,10 @@ from training.checkpoint import Checkpoint
 from training.command import RunError
 from training.config import RunConfig, check
 from training.data import Split, on_device
-from training.evaluation import evaluate, evaluate_pixels, is_finite
+from training.evaluation import evaluate, evaluate_pixels, is_finite, train_l2
 from training.patches import to_patches
+
+LOOKS = 10  # an epoch, at the fit of a run that stops at one
 
 
 class Batch(NamedTuple):
@@ -48,6 +50,7 @@ class Run:
         self.total = self.steps * config.epochs
         self.updates = 0
         self.seconds = 0.0
+        self.stopped_at_fit = False
         self.split = on_device(split, device)
         self.inputs = units.to(device)
         self.targets = self.inputs if self.split.targets is None else self.split.targets[0]
@@ -65,7 +68,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return self._next is None
+        """Whether all epochs are done, or the fit of `config.until_l2` is reached."""
+        return self._next is None or self.stopped_at_fit
 
     @property
     def ragged(self) -> bool:
@@ -109,12 +113,22 @@ class Run:
         losses = [torch.tensor(loss, device=self.inputs.device) for loss in state["losses"]]
         self._losses = list(zip(losses, state["sizes"], strict=True))
 
+    def look(self, model: Callable[[], nn.Module]) -> None:
+        """Where `config.until_l2` asks for it, see after this update whether the model that `model` gives fits so well.
+
+        An epoch has `LOOKS` looks, as evenly spaced as its updates allow and the last at its end, or one after each
+        update if it has fewer.
+        """
+        step = (self.updates - 1) % self.steps
+        if self.config.until_l2 > 0 and step * LOOKS // self.steps != (step + 1) * LOOKS // self.steps:
+            self.stopped_at_fit = train_l2(model(), self.config, self.split) <= self.config.until_l2
+
     @property
     def due(self) -> bool:
         """Whether the model is to be evaluated after the updates made so far."""
         epoch, rest = divmod(self.updates, self.steps)
         if self.config.evaluate == "epoch":
-            return rest == 0
+            return rest == 0 or self.finished
         return self.finished or is_power_of_two(self.updates) or (rest == 0 and is_power_of_two(epoch))
 
     def evaluate(self, model: nn.Module) -> Evaluation:
@@ -134,6 +148,7 @@ class Run:
             )
         now = {"epoch": epoch, "updates": self.updates, "loss": float(losses @ sizes / sizes.sum())}
         measured = {**metrics, **pixels, **now, "train_s": round(self.seconds, 3)}
+        measured["stopped_at_fit"] = self.stopped_at_fit
         taken = checkpoint.take(self.config, epoch, model, measured, self.split.digest)
         hidden = ("auroc_n_normal", "auroc_n_anomalous", "auroc_definition")
         return Evaluation(taken, now | {k: v for k, v in metrics.items() if k not in hidden}, scores)

@@ -32,6 +32,7 @@ from training.config import RunConfig
 from training.device import thread_pool
 from training.losses import LOSS_FIELDS, training_batch_losses
 from training.models import SLOPE, Autoencoder
+from training.sam import along, nonzero_runs
 
 EPS, MOMENTUM = 1e-5, 0.1  # of torch's batch norm
 SHAPE_FIELDS = ("model", "channels", "width", "depth", "kernel", "optimizer", "lr")
@@ -40,7 +41,7 @@ CHUNK_IMAGES = 64  # in a chunk of models: few calls an image, and activations t
 
 
 def stack_key(config: RunConfig) -> tuple[object, ...]:
-    """Configs with equal keys may share a stack: they may differ in data, seed and loss."""
+    """Configs with equal keys may share a stack: they may differ in data, seed, loss and `sam_rho`."""
     return tuple(getattr(config, name) for name in SHAPE_FIELDS)
 
 
@@ -367,6 +368,7 @@ class Stack:
         self.gradients = torch.zeros_like(self.parameters)
         self._chunks: dict[tuple[int, int], Chunk] = {}
         self._losses = [loss_key(config) for config in self.configs]
+        self._rhos = [config.sam_rho for config in self.configs]
 
     def __len__(self) -> int:
         return len(self.configs)
@@ -428,11 +430,10 @@ class Stack:
         with torch.no_grad():
             stacked = batches if isinstance(batches, Tensor) else torch.stack(list(batches))
             images = stacked.to(self.parameters).permute(0, 1, 3, 4, 2).contiguous()
-            chunk = self._chunk(start, end)
-            outputs, saved = chunk.forward(images)
-        losses, gradient = self._loss(start, end, outputs, images)
+        losses = self._backward(start, end, images)
+        for a, b in nonzero_runs(self._rhos[start:end]):
+            self._backward_moved(start + a, start + b, images[a:b])
         with torch.no_grad():
-            chunk.backward(gradient, saved)
             config = self.configs[0]
             self.steps[start:end] += 1
             states = [list(part[start:end].unbind()) for part in (*self.state, self.steps)]
@@ -441,6 +442,28 @@ class Stack:
         for index in range(start, end):
             self.tracked[index] += 1
         return losses
+
+    def _backward(self, start: int, end: int, images: Tensor) -> Tensor:
+        """Write the gradients of models from `start` to before `end` on their images (k, B, H, W, C); their losses."""
+        chunk = self._chunk(start, end)
+        with torch.no_grad():
+            outputs, saved = chunk.forward(images)
+        losses, gradient = self._loss(start, end, outputs, images)
+        with torch.no_grad():
+            chunk.backward(gradient, saved)
+        return losses
+
+    @torch.no_grad()
+    def _backward_moved(self, start: int, end: int, images: Tensor) -> None:
+        """Replace the gradients by those at weights moved along them; weights and running statistics stay."""
+        parameters, statistics = self.parameters[start:end], self.statistics[start:end]
+        kept = parameters.clone(), statistics.clone()
+        rhos = parameters.new_tensor(self._rhos[start:end])
+        parameters += along(self.gradients[start:end], rhos)
+        with torch.enable_grad():
+            self._backward(start, end, images)
+        parameters.copy_(kept[0])
+        statistics.copy_(kept[1])
 
     def _chunk(self, start: int, end: int) -> Chunk:
         if (start, end) not in self._chunks:

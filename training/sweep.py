@@ -152,7 +152,7 @@ class Worker:
         from training.command import RunError, is_out_of_memory, one_line
         from training.fit import train_together
         from training.record import write_failure
-        from training.results import make_folder, write_results
+        from training.results import is_complete, make_folder, write_results
         from training.resume import forget_state, keep_state, kept_state
 
         configs = [run.config for run in runs]
@@ -171,7 +171,7 @@ class Worker:
                     write_failure(self.arguments.out, open_runs.pop(number), str(event))
                     continue
                 histories[number].append(event.row)
-                if event.row["epoch"] == configs[number].epochs:
+                if is_complete(configs[number], event.checkpoint.metrics):
                     open_runs.pop(number)
                     make_folder(folders[number])
                     write_results(folders[number], event, histories[number], splits[number])

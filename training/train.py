@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.command import InputError, command, parse
-from training.config import RunConfig, resolve
+from training.config import RunConfig, check, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """Train one autoencoder on normal images and score the whole test split.
 
 Example: python -m training.train --dataset mnist-mini --normal 3 --loss l2-lamp --epochs 30 --out runs/a
-Writes checkpoint.pt, metrics.json, scores.csv and history.csv after every epoch; the last line is the checkpoint."""
+Writes checkpoint.pt, metrics.json, scores.csv and history.csv after every epoch; the last line is the checkpoint.
+--save-every 10 also saves the trajectory; --until-l2 20 stops at that fit, which metrics.json says."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,27 @@ class Arguments:
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
     """CPU threads; 0: all cores."""
+    save_every: int = 0
+    """Also save the model every so many updates, at the start and at the end: OUT/trajectory/000000.pt, …; 0: never."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "training.train", DESCRIPTION)
     check_alone()
     config = resolve(arguments.config)
+    check(arguments.save_every >= 0, "--save-every", "a number of updates, or 0 for never", arguments.save_every)
     from training.data import load_split
     from training.device import choose_device, use_threads
+    from training.trajectory import check_trajectory
 
     use_threads(arguments.threads)
     device = choose_device(arguments.device)
     split = load_split(config, arguments.data_dir)
     path = arguments.out / "checkpoint.pt"
     if not already_trained(path, config, split):
-        train_to_folder(config, split, device, arguments.out)
+        train_to_folder(config, split, device, arguments.out, arguments.save_every)
+    elif arguments.save_every:
+        check_trajectory(arguments.out, arguments.save_every)
     print(path)
 
 
@@ -63,6 +70,7 @@ def already_trained(path: Path, config: RunConfig, split: "Split") -> bool:
     if not path.exists():
         return False
     from training.checkpoint import load_checkpoint
+    from training.results import is_complete
 
     found = load_checkpoint(path)
     different = [
@@ -76,24 +84,28 @@ def already_trained(path: Path, config: RunConfig, split: "Split") -> bool:
         raise InputError(
             f"{path}: expected no other run's checkpoint, found one of {', '.join(different)}; choose another --out"
         )
-    return found.epoch == config.epochs
+    return is_complete(config, found.metrics)
 
 
-def train_to_folder(config: RunConfig, split: "Split", device: "torch.device", folder: Path) -> None:
+def train_to_folder(
+    config: RunConfig, split: "Split", device: "torch.device", folder: Path, save_every: int = 0
+) -> None:
     from tqdm import tqdm
 
     from training.fit import train
     from training.results import make_folder, write_results
     from training.resume import forget_state, kept_state
+    from training.trajectory import Trajectory
 
     make_folder(folder)
     what = {"mvtec": config.category, "folder": "images"}.get(config.dataset, config.normal)
     name = f"{config.loss}, {'all digits' if config.task == 'classify' else what}"
     bar = tqdm(desc=f"training ({name})", total=config.epochs, unit="epoch", disable=None)
     start, history = kept_state(folder, config, split)
+    visit = Trajectory(folder, save_every, begins=start is None) if save_every else None
     bar.update(history[-1]["epoch"] if history else 0)
     keep = partial(keep_run, folder, config, split, history)
-    for evaluation in train(config, split, device, start, keep):
+    for evaluation in train(config, split, device, start, keep, visit):
         row = evaluation.row
         history.append(row)
         bar.update(row["epoch"] - bar.n)

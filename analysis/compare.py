@@ -1,0 +1,190 @@
+"""`python -m analysis.compare`: measures of two groups of checkpoints, paired, with intervals over training seeds."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from analysis.formats import TABLE_FORMATS, FormatName, Table, comma_separated
+from training.command import InputError, command, make_parent, parse, write_whole
+
+if TYPE_CHECKING:
+    from analysis.differences import Difference, Pairs
+
+DESCRIPTION = """Compare the measures of two groups of checkpoints that are paired on everything else.
+
+Example: python -m analysis.compare results/sharpness.csv --a loss=l2 --b loss=l2-lamp --where "normal!=8"
+Example: python -m analysis.compare results/twins.csv --a sam_rho=0.0 --b sam_rho=0.05 --precision 0.2
+Mean of each group, difference B - A with intervals over digits and training seeds, and how many more planes or seeds a
+wanted precision needs."""
+
+NOTHING = "—"
+COLUMNS = (
+    *("measure", "pairs", "digits", "seeds", "mean_a", "mean_b", "difference", "low", "high"),
+    *("student_low", "student_high", "ratio", "ratio_low", "ratio_high"),
+    *("standardized", "standardized_low", "standardized_high", "up", "tied", "down", "p_wilcoxon"),
+    *("noise_share", "half_width", "precision", "seeds_needed", "planes_needed"),
+)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    results: Annotated[Path, tyro.conf.Positional]
+    """The CSV file that analysis.sharpness wrote."""
+    a: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+    """A setting of the first group, name=value; may be repeated, all must hold."""
+    b: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+    """A setting of the second group."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Only checkpoints with this setting, name=value, or without it, name!=value; may be repeated."""
+    measures: tuple[str, ...] = ()
+    """Measures: whole names (trace@l2), names for all losses (trace), or losses for all names (@l2); all if none."""
+    free: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting in which the two of a pair may differ besides, such as lr; may be repeated."""
+    precision: float = 0.1
+    """The half-width of the interval over seeds to plan for, as a share of the difference."""
+    resamples: int = 2000
+    """Bootstrap resamples."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    format: FormatName = "markdown"
+    """How the table is written."""
+    json: bool = False
+    """Print the numbers as JSON instead, and nothing else."""
+    out: Path | None = None
+    """Also write to this file: a .csv gets all numbers (a row a measure, for figures.relation), others the table as
+    printed; its path is then the last line."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(Arguments, argv, "analysis.compare", DESCRIPTION)
+    check_numbers(arguments)
+    from analysis.differences import differences, pair
+    from analysis.measured import read_checkpoints
+
+    checkpoints = read_checkpoints(arguments.results, arguments.where, arguments.measures)
+    pairs = pair(checkpoints, arguments.a, arguments.b, arguments.free)
+    found = differences(pairs, arguments.resamples, arguments.seed)
+    table = difference_table(found, pairs, arguments)
+    text = TABLE_FORMATS[arguments.format](table)
+    rows = [numbers(one, arguments.precision) for one in found]
+    if arguments.out:
+        make_parent(arguments.out)
+    print(json_text(rows, table.notes) if arguments.json else text, end="")
+    if arguments.out:
+        write_whole(arguments.out, wide_table(rows) if arguments.out.suffix == ".csv" else text)
+        if not arguments.json:
+            print(arguments.out)
+
+
+def check_numbers(arguments: Arguments) -> None:
+    if arguments.resamples < 100:
+        raise InputError(f"--resamples: expected at least 100, found {arguments.resamples}")
+    if arguments.seed < 0:
+        raise InputError(f"--seed: expected at least 0, found {arguments.seed}")
+    if not 0 < arguments.precision <= 1:
+        raise InputError(f"--precision: expected a share above 0, at most 1, found {arguments.precision:g}")
+
+
+def numbers(one: "Difference", precision: float) -> dict[str, str | float | int]:
+    """A row of the CSV file, by COLUMNS."""
+    from analysis.precision import plan
+
+    needed = plan(one.spread, precision)
+    values = (
+        *(one.measure, one.pairs, one.digits, one.student.count, one.mean_a, one.mean_b, one.difference),
+        *(*one.bootstrap, one.student.low, one.student.high, *one.ratio, *one.standardized),
+        *(one.signs.wins, one.signs.ties, one.signs.losses, one.p),
+        *(one.spread.noise_share, needed.half, precision, needed.seeds or math.nan, needed.planes),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def wide_table(rows: Sequence[dict[str, str | float | int]]) -> str:
+    def text_of(value: str | float | int) -> str:
+        return "" if isinstance(value, float) and math.isnan(value) else str(value)
+
+    return comma_separated([list(COLUMNS), *([text_of(value) for value in row.values()] for row in rows)])
+
+
+def json_text(rows: Sequence[dict[str, str | float | int]], notes: Sequence[str]) -> str:
+    """As JSON, null for what there is not or is infinite."""
+    plain = [
+        {name: value if not isinstance(value, float) or math.isfinite(value) else None for name, value in row.items()}
+        for row in rows
+    ]
+    return json.dumps({"differences": plain, "notes": list(notes)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def difference_table(found: "Sequence[Difference]", pairs: "Pairs", arguments: Arguments) -> Table:
+    """A row a measure; a dash is what cannot be said."""
+    header = ["measure", "pairs", "mean A", "mean B", "B - A", "95% bootstrap", "95% Student", "B/A", "95% bootstrap"]
+    rows = [[*header, "digits up/tied/down", "Wilcoxon p", "noise share"]]
+    for one in found:
+        row = [one.measure, str(one.pairs), *(short(value) for value in (one.mean_a, one.mean_b, one.difference))]
+        row += [between(*one.bootstrap), between(one.student.low, one.student.high)]
+        row += [short(one.ratio[0]), between(*one.ratio[1:]), str(one.signs)]
+        rows.append([*row, short(one.p, 2), percent(one.spread.noise_share)])
+    tasks, seeds = pairs.a.tasks, sorted(set(pairs.a.seed_codes().tolist()))
+    title = (
+        f"A: {', '.join(arguments.a)}; B: {', '.join(arguments.b)}: "
+        f"{counted(len(pairs.a.runs), 'pair')}, {counted(len(tasks), 'digit')}, {counted(len(seeds), 'seed')}"
+    )
+    notes = [*pairs.a.notes, *pairs.notes, *definitions(arguments), *cautions(found, len(tasks), len(seeds))]
+    return Table(title, rows, [*notes, *plans(found, arguments.precision)])
+
+
+def definitions(arguments: Arguments) -> list[str]:
+    return [
+        "Means are over the pairs of a digit, then over digits; partners agree in all settings but those that tell A "
+        "from B" + (f" and {', '.join(arguments.free)}." if arguments.free else "."),
+        f"Bootstrap: 95%, percentiles of {arguments.resamples} resamples (seed {arguments.seed}); digits are drawn, "
+        "and within each drawn digit its training seeds with all of a seed's pairs: it speaks of other digits too.",
+        "Student: 95% over training seeds, each seed's mean difference over the cells (digit, batch size …) that have "
+        "all seeds, from 3 seeds on: it speaks of these digits with other seeds.",
+        "B/A: ratio of the geometric means, where all values are positive.",
+        "Digits up/tied/down: by the sign of a digit's mean difference. Wilcoxon: exact signed ranks over digits, not "
+        "corrected for the number of measures.",
+        "Noise share: what the standard errors of measurement (planes, probes) make of the variance of a difference "
+        "over the seeds of a cell; too much where both of a pair were measured with the same planes.",
+    ]
+
+
+def cautions(found: "Sequence[Difference]", digits: int, seeds: int) -> list[str]:
+    few = [f"{NOTHING} Student: {counted(seeds, 'training seed')}, fewer than 3."] if seeds < 3 else []
+    if digits == 1:
+        few.append("One digit: the bootstrap is over its training seeds alone." if seeds > 1 else "")
+        few[-1] = few[-1] or f"{NOTHING} bootstrap: one digit and one seed leave nothing to resample."
+    fewer = [one for one in found if 0 < one.pairs < max(other.pairs for other in found)]
+    few += [f"{one.measure}: over the {one.pairs} pairs in which it is finite." for one in fewer]
+    return [*few, *(f"{NOTHING} {one.measure}: {one.why}." for one in found if one.why)]
+
+
+def plans(found: "Sequence[Difference]", precision: float) -> list[str]:
+    from analysis.precision import plan_text
+
+    return [plan_text(one.measure, one.spread, precision) for one in found if one.pairs]
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def short(value: float, digits: int = 4) -> str:
+    return NOTHING if math.isnan(value) else f"{value:.{digits}g}"
+
+
+def percent(value: float) -> str:
+    return NOTHING if math.isnan(value) else f"{value:.0%}"
+
+
+def between(low: float, high: float) -> str:
+    return NOTHING if math.isnan(low) else f"{low:.3g} to {high:.3g}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(command(main)())

@@ -1,0 +1,141 @@
+"""Sharpness along filter-normalized random directions: growth of a loss with the radius, and areas of sublevel sets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from landscape.directions import Direction, random_directions
+from landscape.evaluate import Evaluator
+from landscape.grid import Floats
+from landscape.metric import Metric
+from landscape.problem import Problem
+from landscape.spline import spline
+
+PLANE_POINTS = 9  # an axis of a plane whose area is measured: the spline of log L does the rest
+FINE = 201  # points an axis at which that spline is compared with the level
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A metric along K directions: `base` at the weights, `values` (K, R) at R radii, each the mean over both signs."""
+
+    radii: Floats
+    base: float
+    values: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """Over the directions, (R,)."""
+        return np.asarray(self.values.mean(0))
+
+    def delta(self, radius: float) -> tuple[float, float]:
+        """L − L₀ at one of the radii: mean over directions, and its standard error."""
+        return mean_and_error(self.values[:, self._at(radius)] - self.base)
+
+    def ratio(self, radius: float) -> tuple[float, float]:
+        """L/L₀ likewise."""
+        return mean_and_error(self.values[:, self._at(radius)] / self.base)
+
+    def radius_of(self, level: float) -> tuple[float, float]:
+        """The radius at which the mean over directions first crosses `level`, and its jackknife standard error.
+
+        Linear in the radius between the radii measured; (NaN, NaN) where it does not cross within them, or where L₀ is
+        beyond the level already.
+        """
+        whole = crossing(self.radii, self.base, self.mean, level)
+        count = len(self.values)
+        if count < 2:
+            return whole, float("nan")
+        left_out = np.array(
+            [crossing(self.radii, self.base, np.delete(self.values, k, 0).mean(0), level) for k in range(count)]
+        )
+        return whole, float(np.sqrt((count - 1) * left_out.var()))
+
+    def _at(self, radius: float) -> int:
+        return int(np.abs(self.radii - radius).argmin())
+
+
+def mean_and_error(values: Floats) -> tuple[float, float]:
+    """Mean, and standard error of the mean over independent values; NaN from one value."""
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return float(values.mean()), float(error)
+
+
+def crossing(radii: Floats, base: float, curve: Floats, level: float) -> float:
+    """The first radius at which the curve from (0, `base`) through (`radii`, `curve`) crosses `level`, or NaN.
+
+    >>> crossing(np.array([1.0, 2.0]), 1.0, np.array([2.0, 6.0]), 4.0)
+    1.5
+    """
+    x, y = np.concatenate([[0.0], radii]), np.concatenate([[base], curve]) - level
+    passed = np.flatnonzero(np.sign(y[1:]) != np.sign(y[0]))
+    if y[0] == 0 or not len(passed):
+        return 0.0 if y[0] == 0 else float("nan")
+    at = int(passed[0])
+    if not np.isfinite(y[at + 1]):
+        return float(x[at])
+    return float(x[at] + (x[at + 1] - x[at]) * y[at] / (y[at] - y[at + 1]))
+
+
+@dataclass(frozen=True)
+class Planes:
+    """A metric over K planes, [−1, 1]² in units of the directions: `values` (K, n, n), rows y, columns x."""
+
+    steps: Floats
+    values: Floats
+
+    def area(self, level: float) -> tuple[float, float]:
+        """Area with values at most `level`: mean over planes, and its standard error.
+
+        Counted on a fine grid of the cubic radial spline through the logarithms.
+        """
+        return mean_and_error(np.array([sublevel_area(self.steps, plane, level) for plane in self.values]))
+
+
+def sublevel_area(steps: Floats, plane: Floats, level: float) -> float:
+    """The area of {`plane` ≤ `level`} of positive values (n, n) on the square of `steps`; what diverged is outside."""
+    if level <= 0:
+        return 0.0
+    fine = np.linspace(steps[0], steps[-1], FINE)
+    here, there = (np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2) for axis in (steps, fine))
+    logs = np.log(np.clip(np.nan_to_num(plane, nan=np.inf), 1e-300, 1e300)).reshape(-1, 1)
+    smooth = spline(here, logs, there).reshape(FINE, FINE)
+    # Each point stands for a cell; those of the border for half a cell, of the corners for a quarter.
+    weights = np.ones(FINE)
+    weights[[0, -1]] = 0.5
+    share = float(weights @ (smooth <= np.log(level)) @ weights) / (FINE - 1) ** 2
+    return share * float(steps[-1] - steps[0]) ** 2
+
+
+def along_directions(
+    problem: Problem,
+    metrics: Sequence[Metric],
+    radii: Sequence[float],
+    directions: int,
+    planes: int,
+    seed: int,
+    device: torch.device,
+) -> tuple[dict[str, Growth], dict[str, Planes]]:
+    """Each metric along the x directions of `directions` random planes, and over the first `planes` of them.
+
+    The planes are those that `landscape.surface --seed SEED --planes K` draws, so equal seeds compare models on equal
+    directions. Values that diverge are inf or NaN in the result.
+    """
+    drawn: list[tuple[Direction, Direction]] = [
+        random_directions(problem.model, seed, plane) for plane in range(max(directions, planes))
+    ]
+    evaluator = Evaluator(problem, metrics, drawn, device)
+    base = evaluator.at(0, [0.0, 0.0])[0]
+
+    def at(plane: int, points: Sequence[tuple[float, float]]) -> Floats:
+        return evaluator.at_many(plane, points)[:, 0]  # (points, metrics)
+
+    signed = [(sign * radius, 0.0) for radius in radii for sign in (1, -1)]
+    rays = np.array([at(k, signed) for k in range(directions)]).reshape(directions, len(radii), 2, len(metrics)).mean(2)
+    steps = np.linspace(-1, 1, PLANE_POINTS)
+    square = [(float(x), float(y)) for y in steps for x in steps]
+    grids = np.array([at(k, square) for k in range(planes)]).reshape(planes, PLANE_POINTS, PLANE_POINTS, len(metrics))
+    growths = {m.name: Growth(np.array(radii), float(base[i]), rays[..., i]) for i, m in enumerate(metrics)}
+    return growths, {m.name: Planes(steps, grids[..., i]) for i, m in enumerate(metrics)}

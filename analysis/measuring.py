@@ -1,0 +1,192 @@
+"""All measures of sharpness of one problem, as plain values."""
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.curvature import Spectrum, curvature, smoothed, spectral_density
+from analysis.directional import Growth, Planes, along_directions
+from analysis.measures import column
+from analysis.settings import RADII, Settings
+from analysis.worst_case import ball, keskar, mean_rise
+from landscape.eigen import extreme_eigenvalues
+from landscape.metrics import resolve_metrics, usable
+from landscape.objective import Objective
+from landscape.problem import Problem, first
+from training.config import RunConfig
+
+AUROC = "auroc"
+WIDTH, GRID = 0.01, 400  # of the smoothed density: Gaussians of this share of the range, points
+
+
+@dataclass
+class Found:
+    """Measures by column, notes on those that have no value, and the curves that figures draw."""
+
+    measures: dict[str, float | None] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    directional: dict[str, Any] = field(default_factory=dict)
+    density: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def put(self, measure: str, loss: str, value: float, stderr: float | None = None, note: str = "") -> None:
+        """Store a value, with its standard error if it has one; what is not finite is missing, and `note` says why."""
+        self.measures[column(measure, loss)] = finite(value)
+        if stderr is not None:
+            self.measures[column(f"{measure}:stderr", loss)] = finite(stderr)
+        if not math.isfinite(value):
+            self.notes[column(measure, loss)] = note or f"{value}"
+
+
+def measure(problem: Problem, settings: Settings, device: torch.device) -> Found:
+    """All measures of `problem` under `settings.losses`, and the radius to which AUROC holds where there is one."""
+    problem = smaller(problem, settings)
+    found = Found()
+    losses = [name for name in settings.losses if name == settings.losses[0] or not same_as_l2(problem, name)]
+    for group, measures in GROUPS.items():
+        start = time.perf_counter()
+        measures(problem, settings, losses, device, found)
+        found.seconds[group] = round(time.perf_counter() - start, 3)
+    for name in set(settings.losses) - set(losses):  # the common L2 under another name
+        for what in (found.measures, found.notes):
+            copies = {key.replace("@l2", f"@{name}"): value for key, value in what.items() if "@l2" in key}
+            what.update({key: value for key, value in copies.items() if "level" not in key})  # type: ignore[arg-type]
+        for curves in (found.directional, found.density):
+            if "l2" in curves:
+                curves[name] = curves["l2"]
+    return found
+
+
+def smaller(problem: Problem, settings: Settings) -> Problem:
+    """`problem` with its first set cut to `settings.images` samples, its test sets to `settings.test_images`.
+
+    The sets of a checkpoint's problem are in a seeded order, so that models of the same data meet the same images.
+    """
+    sets = {
+        name: first(samples, settings.test_images if name.startswith("test") else settings.images)
+        for name, samples in problem.sets.items()
+    }
+    return replace(problem, sets=sets)
+
+
+def same_as_l2(problem: Problem, loss: str) -> bool:
+    """Whether `loss` is `own` of a model that was trained with the plain common L2, so that nothing is new in it."""
+    config = problem.meta.get("config")
+    if loss != "own" or config is None or config["patches"] != 1:
+        return False
+    plain = RunConfig()
+    return all(config[name] == getattr(plain, name) for name in ("loss", "loss_factor", "reduction"))
+
+
+def directional(problem: Problem, settings: Settings, losses: list[str], device: torch.device, found: Found) -> None:
+    names = [*losses, *([AUROC] if AUROC in usable(problem) else [])]
+    metrics = resolve_metrics(problem, names)
+    growths, planes = along_directions(
+        problem, metrics, RADII, settings.directions, settings.planes, settings.seed, device
+    )
+    for name in losses:
+        put_growth(found, name, growths[name], planes[name], settings)
+        found.directional[name] = curves_of(growths[name])
+    if AUROC in growths:
+        growth = growths[AUROC]
+        beyond = f"AUROC has not fallen by {settings.fall:g} within radius {RADII[-1]:g}"
+        found.put("auroc_radius", "l2", *growth.radius_of(growth.base - settings.fall), beyond)
+        found.directional[AUROC] = curves_of(growth)
+
+
+def put_growth(found: Found, loss: str, growth: Growth, planes: Planes, settings: Settings) -> None:
+    for size in ("small", "large"):
+        radius = getattr(settings, size)
+        found.put(f"delta_{size}", loss, *growth.delta(radius))
+        found.put(f"ratio_{size}", loss, *growth.ratio(radius))
+    within = f"within radius {RADII[-1]:g}"
+    found.put("radius_double", loss, *growth.radius_of(2 * growth.base), f"L does not double {within}")
+    found.put("area_double", loss, *planes.area(2 * growth.base))
+    if loss == "l2":
+        above = f"L at the model, {growth.base:.4g}, is above the level {settings.level:g}"
+        note = above if growth.base > settings.level else f"L does not reach {settings.level:g} {within}"
+        value, error = growth.radius_of(settings.level) if growth.base <= settings.level else (math.nan, math.nan)
+        found.put("radius_level", loss, value, error, note)
+        found.put("area_level", loss, *planes.area(settings.level))
+
+
+def curves_of(growth: Growth) -> dict[str, Any]:
+    """What a figure of bands draws."""
+    return {
+        "radii": growth.radii.tolist(),
+        "base": growth.base,
+        "delta": [[finite(value) for value in row] for row in growth.values - growth.base],
+    }
+
+
+def worst_case(problem: Problem, settings: Settings, losses: list[str], device: torch.device, found: Found) -> None:
+    for name, objective in objectives(problem, losses, device):
+        base = objective.value()
+        search = (settings.steps, settings.restarts, settings.seed)
+        rise = keskar(objective, settings.keskar_eps, *search).value
+        found.put("keskar", name, rise)
+        found.put("keskar_ratio", name, rise / base)
+        found.put("keskar_paper", name, 100 * rise / (1 + base))
+        found.put("sam", name, ball(objective, settings.rho, *search).value)
+        found.put("asam", name, ball(objective, settings.adaptive_rho, *search, objective.base.abs()).value)
+        found.put("asam_mean", name, *mean_rise(objective, settings.sigma, settings.draws, settings.seed))
+
+
+def hessian(problem: Problem, settings: Settings, losses: list[str], device: torch.device, found: Found) -> None:
+    for name, objective in objectives(problem, losses, device):
+        traces = curvature(objective, settings.probes, settings.seed)
+        for measure, estimate in (("half_curvature", traces.half_curvature), ("trace", traces.trace)):
+            found.put(measure, name, estimate.value, estimate.stderr)
+        extremes = extreme_eigenvalues(
+            objective.products,
+            objective.size,
+            largest=1,
+            smallest=1,
+            tol=settings.tolerance,
+            seed=settings.seed,
+            max_products=settings.max_products,
+        )
+        for measure, pairs in (("lambda_max", extremes.largest), ("lambda_min", extremes.smallest)):
+            found.put(measure, name, float(pairs.values[0]))
+            found.measures[column(f"{measure}:residual", name)] = finite(float(pairs.residuals[0]))
+            if not pairs.converged[0]:
+                found.notes[column(measure, name)] = (
+                    f"not converged to {settings.tolerance:g} after {extremes.products} products"
+                )
+        if settings.density_steps:
+            spectrum = spectral_density(
+                objective.products, objective.size, settings.density_steps, settings.density_probes, settings.seed
+            )
+            found.density[name] = density_curve(spectrum)
+
+
+def density_curve(spectrum: Spectrum) -> dict[str, Any]:
+    """What a figure of the spectral density draws: nodes with weights, and their density smoothed on a grid."""
+    low, high = float(spectrum.nodes.min()), float(spectrum.nodes.max())
+    width = WIDTH * (high - low or 1.0)
+    grid = np.linspace(low - 4 * width, high + 4 * width, GRID)
+    density, error = smoothed(spectrum, grid, width)
+    return {
+        "grid": grid.tolist(),
+        "density": density.tolist(),
+        "stderr": [finite(value) for value in error],
+        "width": width,
+        "nodes": spectrum.nodes.tolist(),
+        "weights": spectrum.weights.tolist(),
+    }
+
+
+def objectives(problem: Problem, losses: list[str], device: torch.device) -> list[tuple[str, Objective]]:
+    return [(name, Objective(problem, resolve_metrics(problem, [name])[0], device)) for name in losses]
+
+
+#: groups of measures -> what computes them, in turn
+GROUPS = {"directional": directional, "worst case": worst_case, "Hessian": hessian}
+
+
+def finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

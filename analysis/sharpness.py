@@ -1,0 +1,199 @@
+"""`python -m analysis.sharpness`: every measure of sharpness of one checkpoint, of many, or of a sweep's."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from analysis.settings import Settings, check_settings
+from analysis.sharpness_files import Report, Table, Task, sweep_tasks, write_report
+from training.command import InputError, check_out, command, make_parent, parse
+
+if TYPE_CHECKING:
+    import torch
+
+    from landscape.problem import Problem
+
+DESCRIPTION = """Measure sharpness, under the training loss and the common L2: curvature along filter-normalized
+directions, growth with the radius, areas of sublevel sets, Keskar's, SAM's and ASAM's measures, the Hessian's trace
+and extreme eigenvalues.
+
+Example: python -m analysis.sharpness --ckpt runs/a/checkpoint.pt --out runs/a/sharpness.json
+Example: mpirun -n 2 python -m analysis.sharpness --sweep runs/demo --out runs/demo/sharpness.csv
+Stopped, it goes on when it is started again. What each measure is: docs/sharpness.md."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    out: Path
+    """NAME.json for one model; NAME.csv for many, a row a checkpoint, beside a folder NAME with a JSON each."""
+    ckpt: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """A checkpoint written by training.train; may be repeated."""
+    sweep: Path | None = None
+    """A folder that training.sweep wrote: all its finished runs."""
+    problem: str = ""
+    """package.module:factory, a function that returns a landscape.problem.Problem; with --losses."""
+    settings: Settings = field(default_factory=Settings)
+    data_dir: str | None = None
+    """Folder that holds mnist/ or mvtec/; the same as LANDSCAPE_DATA."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N; ranks of a node take its GPUs in turn."""
+    threads: int = 0
+    """CPU threads of each rank; 0: cores divided by ranks."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(Arguments, argv, "analysis.sharpness", DESCRIPTION)
+    check_arguments(arguments)
+    from training.farm import rank_of, world
+
+    comm = world()
+    if arguments.out.suffix == ".json":
+        if rank_of(comm) == 0:
+            measure_one(arguments)
+    else:
+        measure_many(arguments, comm)
+    if rank_of(comm) == 0:
+        print(arguments.out)
+
+
+def check_arguments(arguments: Arguments) -> None:
+    """InputError for options that exclude each other or make no sense."""
+    check_settings(arguments.settings)
+    check_out(arguments.out)
+    if sum((bool(arguments.ckpt), arguments.sweep is not None, bool(arguments.problem))) != 1:
+        raise InputError("--ckpt, --sweep, --problem: expected one of them, found none or several")
+    if arguments.out.suffix not in (".json", ".csv"):
+        raise InputError(f"--out {arguments.out}: expected a name that ends in .json or .csv")
+    one = arguments.problem or len(arguments.ckpt) == 1
+    if arguments.out.suffix == ".json" and not one:
+        raise InputError(f"--out {arguments.out}: expected NAME.csv for several checkpoints, found .json")
+    if arguments.out.suffix == ".csv" and arguments.problem:
+        raise InputError(f"--out {arguments.out}: expected NAME.json with --problem, found .csv")
+
+
+def measure_one(arguments: Arguments) -> None:
+    """Measure the one model and write its report, on this process alone."""
+    from landscape.sources import from_factory
+
+    device = prepare(arguments, None)
+    make_parent(arguments.out)
+    if arguments.problem:
+        problem = from_factory(arguments.problem)
+        write_report(arguments.out, report_of(problem, arguments.settings, arguments.problem, device))
+    else:
+        Worker(arguments, device).measure(Task(arguments.ckpt[0].parent.name, arguments.ckpt[0], arguments.out))
+
+
+def measure_many(arguments: Arguments, comm: Any | None) -> None:
+    """Measure what is left of the checkpoints over all ranks; the root writes the table as reports arrive."""
+    from tqdm import tqdm
+
+    from training.farm import farm, rank_of, together
+
+    root = rank_of(comm) == 0
+
+    def start() -> "tuple[torch.device, list[Task], Table | None]":
+        folder = arguments.out.with_suffix("")
+        tasks = tasks_of(arguments, folder)
+        if root:
+            make_parent(arguments.out)
+            folder.mkdir(exist_ok=True)
+        table = Table(arguments.out, tasks, settings_of(arguments), digests_of(tasks)) if root else None
+        return prepare(arguments, comm), tasks, table
+
+    device, tasks, table = together(comm, start)
+    left = table.left() if table else []
+    left = left if comm is None else comm.bcast(left)
+    bar = tqdm(
+        desc=arguments.out.name, total=len(tasks), initial=len(tasks) - len(left), disable=None if root else True
+    )
+
+    def store(results: list[tuple[Any, Any]]) -> None:
+        if table is not None:
+            table.update([task for task, _ in results])
+        bar.update(len(results))
+
+    farm(left, Worker(arguments, device).measure_or_say_why, store, comm)
+    bar.close()
+
+
+def tasks_of(arguments: Arguments, folder: Path) -> list[Task]:
+    """The checkpoints to measure, each with its name in the table and the file of its report."""
+    if arguments.sweep is not None:
+        return sweep_tasks(arguments.sweep, folder)
+    names = [path.parent.name for path in arguments.ckpt]
+    if len(set(names)) != len(names):
+        raise InputError(f"--ckpt: expected checkpoints in folders of different names, found {', '.join(names)}")
+    return [Task(name, path, folder / f"{name}.json") for name, path in zip(names, arguments.ckpt, strict=True)]
+
+
+def digests_of(tasks: Sequence[Task]) -> dict[str, str]:
+    """The digests of the checkpoints that can be read; the others will be told why they cannot."""
+    from contextlib import suppress
+
+    from training.checkpoint import load_checkpoint
+
+    digests = {}
+    for task in tasks:
+        with suppress(InputError):
+            digests[task.name] = load_checkpoint(task.checkpoint).digest
+    return digests
+
+
+def prepare(arguments: Arguments, comm: Any | None) -> "torch.device":
+    from training.device import choose_device, use_threads
+    from training.farm import local_ranks
+
+    rank, ranks, cores = local_ranks(comm)
+    use_threads(arguments.threads, ranks, cores)
+    return choose_device(arguments.device, rank, ranks)
+
+
+def settings_of(arguments: Arguments) -> dict[str, Any]:
+    return {**asdict(arguments.settings), "losses": list(arguments.settings.losses)}
+
+
+class Worker:
+    """What a rank does with a checkpoint: measure it and write its report."""
+
+    def __init__(self, arguments: Arguments, device: "torch.device"):
+        self.arguments = arguments
+        self.device = device
+
+    def measure_or_say_why(self, task: Task) -> None:
+        """:meth:`measure`; a checkpoint that cannot be used gets a report with its error, and the others go on."""
+        try:
+            self.measure(task)
+        except InputError as error:
+            write_report(task.report, Report(task.name, settings_of(self.arguments), error=str(error)))
+
+    def measure(self, task: Task) -> None:
+        from landscape.sources import from_checkpoint
+
+        settings = self.arguments.settings
+        most = max(settings.images, settings.test_images)
+        problem = from_checkpoint(task.checkpoint, self.arguments.data_dir, most)
+        write_report(task.report, report_of(problem, settings, task.name, self.device))
+
+
+def report_of(problem: "Problem", settings: Settings, name: str, device: "torch.device") -> Report:
+    from analysis.measuring import measure
+
+    found = measure(problem, settings, device)
+    return Report(
+        name,
+        {**asdict(settings), "losses": list(settings.losses)},
+        digest=problem.weights_digest,
+        data_digest=problem.data_digest,
+        config=problem.meta.get("config", {}),
+        epoch=problem.meta.get("epoch"),
+        metrics=problem.meta.get("checkpoint_metrics", {}),
+        **vars(found),
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(command(main)())
