@@ -24,6 +24,12 @@ def probe_of(grid: Grid) -> dict[str, Any]:
     return probe if isinstance(probe, dict) else {}
 
 
+def plane_meta(grid: Grid) -> dict[str, Any]:
+    """What the file says of the kind of its plane; empty of random directions."""
+    plane = grid.meta.get("plane", {})
+    return plane if isinstance(plane, dict) else {}
+
+
 def settings_of(grid: Grid) -> dict[str, Any]:
     """The configuration that a model is compared by: its own, or for a probe that of the autoencoder."""
     return {**config_of(grid), **probe_of(grid)}
@@ -74,8 +80,18 @@ def data_text(grid: Grid) -> str:
     return f"{config['dataset']}, normal: {normal.get(config['dataset'], config.get('normal'))}"
 
 
+PLANE = ("plane", "seed", "normalization", "orthogonal")  # what directions depend on
+
+
 def differences(grids: Sequence[Grid]) -> list[str]:
-    """What two surfaces must have in common to be compared, and these have not: plane, range, images."""
-    names = ("x", "y", "seed", "normalization", "orthogonal", "data", "samples", "batch_norm", "precision")
+    """What two surfaces must have in common to be compared, and these have not: plane, range, images.
+
+    Where the directions themselves are the same, such as those taken from another file, it does not matter how they
+    were made.
+    """
+    names = ("plane", "x", "y", "seed", "normalization", "orthogonal", "data", "samples", "batch_norm", "precision")
     identities = [grid.meta.get("identity", {}) for grid in grids]
-    return [name for name in names if any(other.get(name) != identities[0].get(name) for other in identities)]
+    found = [name for name in names if any(other.get(name) != identities[0].get(name) for other in identities)]
+    digests = {grid.meta.get("directions") for grid in grids}
+    same_directions = len(digests) == 1 and None not in digests
+    return [name for name in found if not (same_directions and name in PLANE)]

@@ -109,7 +109,7 @@ def draw(grids: Sequence[tuple[str, Grid]], metric: str, height: str = "log", pl
                 draw_blank(ax, (loss, size))
             else:
                 filled = draw_panel(ax, panel, common if shared else None)
-            ax.set_ylabel(f"{label(loss)}\n{axis_label('y')}" if column == 0 else "")
+            ax.set_ylabel(f"{label(loss)}\n{axis_label('y', grids[0][1])}" if column == 0 else "")
     if shared:
         bar = figure.colorbar(filled, ax=axes, fraction=0.03, pad=0.02, label=name)
         color_ticks(bar, common, next(iter(panels.values())).log)
@@ -129,7 +129,11 @@ def draw_panel(ax: Axes, panel: Panel, limits: tuple[float, float] | None) -> Qu
         bar = ax.figure.colorbar(filled, ax=ax, fraction=0.046, pad=0.03)
         color_ticks(bar, limits, panel.log)
     centre = value_at_model(panel.grid, panel.values)
-    captions = [axis_label("x"), score_text(panel.grid), "" if centre is None else f"at the model {centre:.4g}"]
+    captions = [
+        axis_label("x", panel.grid),
+        score_text(panel.grid),
+        "" if centre is None else f"at the model {centre:.4g}",
+    ]
     ax.set_xlabel("\n".join(text for text in captions if text), fontsize=7)
     ax.locator_params(nbins=5)
     return filled

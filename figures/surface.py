@@ -10,6 +10,8 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from figures.captions import plane_meta
+from figures.paths import draw_paths
 from figures.style import MAP, heights
 from landscape.grid import Axis, Grid
 from training.command import InputError
@@ -70,7 +72,7 @@ def draw_surface(ax: Any, grid: Grid, values: NDArray[np.float64], log: bool, li
     style = {"cmap": MAP, "vmin": low, "vmax": high}
     ax.plot_surface(x, y, z, rcount=60, ccount=60, linewidth=0, antialiased=False, **style)
     ax.contourf(x, y, np.ma.masked_invalid(z), zdir="z", offset=floor, levels=levels_of(limits), alpha=0.9, **style)
-    ax.set(xlabel=axis_label("x"), ylabel=axis_label("y"), zlim=(floor, high))
+    ax.set(xlabel=axis_label("x", grid), ylabel=axis_label("y", grid), zlim=(floor, high))
     # Below the surface's lowest point the height axis only holds the projection, so no ticks there.
     ax.set_zticks(ticks := ticks_of(limits, log), [tick_text(tick, log) for tick in ticks])
     ax.tick_params(pad=-2)
@@ -81,15 +83,24 @@ def draw_surface(ax: Any, grid: Grid, values: NDArray[np.float64], log: bool, li
 
 
 def draw_contours(
-    ax: Axes, grid: Grid, values: NDArray[np.float64], log: bool, limits: tuple[float, float]
+    ax: Axes,
+    grid: Grid,
+    values: NDArray[np.float64],
+    log: bool,
+    limits: tuple[float, float],
+    until: int | None = None,
 ) -> QuadContourSet:
-    """Draw `values` as filled contours with lines at shared levels, a cross at the model; returns the filled set."""
+    """Draw `values` as filled contours with lines at shared levels, a cross at the model; returns the filled set.
+
+    Trajectories and marks in the file are drawn over them, `until` so many models of each.
+    """
     z = np.ma.masked_invalid(heights(values, log))
     where = (grid.x.values, grid.y.values)
     filled = ax.contourf(*where, z, levels=levels_of(limits), cmap=MAP)
     ax.contour(*where, z, levels=levels_of(limits), colors="white", linewidths=0.3, alpha=0.6)
     ax.plot(0, 0, marker="+", color="white", markersize=6)
-    ax.set(xlabel=axis_label("x"), ylabel=axis_label("y"), xlim=where[0][[0, -1]], ylim=where[1][[0, -1]])
+    draw_paths(ax, grid, until)
+    ax.set(xlabel=axis_label("x", grid), ylabel=axis_label("y", grid), xlim=where[0][[0, -1]], ylim=where[1][[0, -1]])
     ax.set_facecolor("0.85")  # holes: not done, or diverged
     ax.set_aspect("equal")
     return filled
@@ -123,5 +134,19 @@ def tick_text(height: float, log: bool) -> str:
     return f"{10**height:.4g}" if log else f"{height:.4g}"
 
 
-def axis_label(name: str) -> str:
+def axis_label(name: str, grid: Grid | None = None) -> str:
+    """The label of an axis, with its unit: by the kind of plane that the file states, else of random directions."""
+    plane = plane_meta(grid) if grid else {}
+    number = "xy".index(name)
+    match plane.get("kind"):
+        case "between":
+            names = [model["name"] for model in plane["models"] if model["axis"] == name]
+            return f"{name} (0: the model, 1: {names[0]})" if names else name
+        case "trajectory":
+            return f"PC {number + 1} ({plane['explained_variance'][number]:.1%} of variance)"
+        case "eigenvectors":
+            values = plane["eigenvalues"]
+            return f"{name} (eigenvector of {values[number]:.3g})" if number < len(values) else name
+        case "saved":
+            return f"{name} (step / saved direction)"
     return f"{name} (step / filter norm)"

@@ -6,19 +6,21 @@ from typing import Literal
 
 import torch
 
-from landscape.axes import AxisLike, as_axis
+from landscape.axes import AxisLike
 from landscape.determinism import check_deterministic
 from landscape.grid import Grid
+from landscape.options import PlaneOptions
+from landscape.prepare import find_ranges, make_grid, prepare, saved_directions
 from landscape.problem import Problem
 from landscape.run import Surface
 from landscape.sources import completed
 from landscape.store import GridStore
-from landscape.surface import Arguments, check_settings, find_ranges, make_grid, prepare, saved_directions
+from landscape.surface import Arguments, check_settings
 
 
 def compute(
     problem: Problem,
-    x: AxisLike = "-1:1:51",
+    x: AxisLike | None = None,
     y: AxisLike | None = None,
     *,
     metrics: str | Sequence[str] = "l2",
@@ -26,8 +28,9 @@ def compute(
     planes: int = 1,
     normalization: Literal["filter", "layer", "weight"] = "filter",
     orthogonal: bool = False,
+    plane: PlaneOptions | None = None,
     adaptive: float = 0.0,
-    batch_norm: Literal["frozen", "recalibrate"] = "frozen",
+    batch_norm: Literal["frozen", "recalibrate", "interpolate"] = "frozen",
     precision: Literal["full", "float64", "tf32", "bfloat16"] = "full",
     max_samples: int = 0,
     device: str = "auto",
@@ -39,8 +42,9 @@ def compute(
     :meth:`landscape.grid.Grid.save` writes the same file. The problem and its model stay as they are.
 
     x, y: `"low:high:count"`, the tuple (low, high, count), increasing numbers, or `"auto"` (`"auto:FACTOR:COUNT"`): as
-    far as the first metric grows by the factor. metrics: names, joined by commas or in a sequence. The other settings
-    are the command's options; `python -m landscape.surface --help` explains them.
+    far as the first metric grows by the factor; by default x is `"-1:1:51"` along random directions. metrics: names,
+    joined by commas or in a sequence. plane: other directions than random ones. The other settings are the command's
+    options; `python -m landscape.surface --help` explains them.
 
     Raises InputError, a ValueError, for a problem or settings that cannot be used, a model that gives different numbers
     at the same weights among them.
@@ -53,6 +57,7 @@ def compute(
         planes=planes,
         normalization=normalization,
         orthogonal=orthogonal,
+        plane=plane or PlaneOptions(),
         adaptive=adaptive,
         batch_norm=batch_norm,
         precision=precision,
@@ -60,13 +65,13 @@ def compute(
         device=device,
         threads=threads,
     )
-    axes = as_axis("x", x), as_axis("y", y)
-    check_settings(arguments, axes)
+    axes = check_settings(arguments, x, y)
     threads_before = torch.get_num_threads()
     try:
         ready = prepare(arguments, axes, None, completed(problem, "landscape.compute", max_samples))
-        how = f"landscape.compute(…, x={axes[0].spec!r}, y={axes[1].spec!r}, metrics={names!r}, seed={seed})"
-        grid = make_grid(arguments, ready, *find_ranges(arguments, axes, ready), how)
+        numeric, ranges = find_ranges(arguments, ready)
+        spec = ", ".join(f"{axis.name}={axis.spec!r}" for axis in numeric)
+        grid = make_grid(arguments, ready, numeric, ranges, f"landscape.compute(…, {spec}, metrics={names!r})")
         check_deterministic(ready.evaluator)
         Surface(ready.evaluator, grid, GridStore(grid), None).run(adaptive, seed)
     finally:

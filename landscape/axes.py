@@ -32,6 +32,10 @@ class AutoAxis:
         return parse_axis(self.name, f"{-radius!r}:{radius!r}:{self.count}")
 
 
+Given = Axis | AutoAxis
+Axes = tuple[Given | None, Given | None]  # None where a trajectory gives the axis
+
+
 def parse_range(name: str, text: str) -> Axis | AutoAxis:
     """`low:high:count`, or `auto`, `auto:FACTOR`, `auto:FACTOR:COUNT`; InputError for anything else."""
     kind, *numbers = text.split(":")
@@ -52,10 +56,8 @@ def parse_range(name: str, text: str) -> Axis | AutoAxis:
     return AutoAxis(name, factor, count)
 
 
-def as_axis(name: str, value: AxisLike | None) -> Axis | AutoAxis:
-    """An axis from text, from a tuple (low, high, count), or from increasing numbers; None is the single point 0."""
-    if value is None:
-        return parse_axis(name, "0:0:1")
+def as_axis(name: str, value: AxisLike) -> Given:
+    """An axis from text, from a tuple (low, high, count), or from increasing numbers."""
     if isinstance(value, str):
         return parse_range(name, value)
     if isinstance(value, tuple):
@@ -76,6 +78,6 @@ def axis_of_values(name: str, values: Any) -> Axis:
     return Axis(name, steps)
 
 
-def is_point(axis: Axis | AutoAxis) -> bool:
+def is_point(axis: Given | None) -> bool:
     """Whether an axis is the base point alone, so that a surface along the other is a line."""
     return isinstance(axis, Axis) and axis.count == 1 and axis.values[0] == 0

@@ -20,7 +20,10 @@ Norm = (
 
 @dataclass(frozen=True)
 class Direction:
-    """A step in weight space: one tensor for each parameter of the model, zero where it does not move."""
+    """A step in weight space: one tensor for each parameter of the model, zero where it does not move.
+
+    Where running statistics are interpolated, also one for each floating-point buffer.
+    """
 
     name: str
     params: Params

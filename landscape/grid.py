@@ -16,6 +16,7 @@ from training.command import InputError, make_parent, whole_file
 
 FORMAT = "landscape-grid"
 VERSION = 1
+TRAJECTORY = "trajectory"  # the path that the plane was made for; it comes first
 LARGEST_SIZE = 10**8  # numbers in a data set
 LARGEST_STEP = 1e30  # beyond, single precision overflows whatever the weights
 
@@ -70,6 +71,19 @@ def parse_axis(name: str, text: str) -> Axis:
     return Axis(name, values)
 
 
+@dataclass(frozen=True)
+class Track:
+    """Models on the plane, in order: a training trajectory, or one model alone.
+
+    coordinates (n, 2): steps along x and y, by least squares. distance (n,): from the plane, in units of the weights.
+    updates (n,): of the optimizer before each; NaN where not known.
+    """
+
+    coordinates: Floats
+    distance: Floats
+    updates: Floats
+
+
 @dataclass
 class Grid:
     """Metric values over K planes of (x, y) steps; row = y, column = x, always; a line has ny = 1.
@@ -77,8 +91,8 @@ class Grid:
     values, stderr: {metric: (K, ny, nx)}, NaN where there is no value. done: final (the value may be inf or NaN).
     evaluated: by a forward pass, not interpolated. interpolation_error: {metric: largest error at points held out from
     interpolation, as a share of the range of the transformed metric}, NaN where nothing was interpolated. meta: where
-    all this came from, plain values. directions: arrays named `<plane>/<x or y>/<parameter>`, of a grid that was
-    computed; none of one that was read, whose file has them.
+    all this came from, plain values. paths: trajectories and other models on the plane, by name. directions: arrays
+    named `<plane>/<x or y>/<parameter>`, of a grid that was computed; none of one that was read, whose file has them.
     """
 
     x: Axis
@@ -89,6 +103,7 @@ class Grid:
     evaluated: Bools
     interpolation_error: dict[str, float] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    paths: dict[str, Track] = field(default_factory=dict)
     directions: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def save(self, path: Path | str) -> None:
@@ -143,6 +158,9 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
                 dimension.attach_scale(scale)
         for name, error in grid.interpolation_error.items():
             file.create_dataset(f"interpolation_error/{name}", data=np.float64(error))
+        for name, track in grid.paths.items():
+            for part, values in vars(track).items():
+                file.create_dataset(f"paths/{name}/{part}", data=values)
         for name, values in directions.items():
             file.create_dataset(f"directions/{name}", data=values)
         file.flush()
@@ -183,6 +201,10 @@ def _read(file: h5py.File) -> Grid:
         meta={
             name: json.loads(value) for name, value in file.attrs.items() if name not in ("format", "format_version")
         },
+        paths={
+            name: Track(*(_array(file[f"paths/{name}/{part}"]) for part in ("coordinates", "distance", "updates")))
+            for name in sorted(file.get("paths", {}), key=lambda name: (name != TRAJECTORY, name))
+        },
     )
 
 
@@ -202,6 +224,10 @@ def is_consistent(grid: Grid) -> bool:
     shape = (len(grid.done), *map(len, axes))
     if not all(array.shape == grid.done.shape == shape for array in arrays):
         return False
+    for track in grid.paths.values():
+        count = track.updates.size
+        if not (track.coordinates.shape == (count, 2) and track.distance.shape == track.updates.shape == (count,)):
+            return False
     definitions = grid.meta.get("metrics")
     names = set(grid.values)
     return (

@@ -37,20 +37,20 @@ class Mover:
     """Writes θ + Σ steps·directions into a model's own parameters, from the base weights each time.
 
     Going there and back by `+d … -d` would drift. Parameters whose directions are all zero are left as they are.
+    Directions may name buffers too, such as running statistics that are interpolated; those not named stay.
     """
 
     def __init__(self, model: nn.Module, directions: Sequence[Params]):
-        base = params_of(model)
         self.moved = [
-            (parameter, base[name], [direction[name].to(parameter) for direction in directions])
-            for name, parameter in model.named_parameters()
-            if any(bool(direction[name].any()) for direction in directions)
+            (tensor, tensor.detach().clone(), [direction[name].to(tensor) for direction in directions])
+            for name, tensor in [*model.named_parameters(), *model.named_buffers()]
+            if any(name in direction and bool(direction[name].any()) for direction in directions)
         ]
 
     @torch.no_grad()
     def to(self, steps: Sequence[float]) -> None:
         """Move the model to `steps`, one for each direction."""
-        for parameter, base, directions in self.moved:
-            parameter.copy_(base)
+        for tensor, base, directions in self.moved:
+            tensor.copy_(base)
             for step, direction in zip(steps, directions, strict=True):
-                parameter.add_(direction, alpha=step)
+                tensor.add_(direction, alpha=step)

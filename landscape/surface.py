@@ -1,36 +1,28 @@
 """`python -m landscape.surface`: the loss surface of a checkpoint, or of a user's own problem, as an HDF5 grid."""
 
-import hashlib
-import json
+import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from landscape.axes import AutoAxis, is_point, parse_range
-from landscape.grid import LARGEST_SIZE, Axis, Grid, empty_grid, read_grid
+from landscape.axes import Axes
+from landscape.grid import LARGEST_SIZE
+from landscape.options import PlaneOptions, axes_of, check_options
 from training.command import InputError, check_out, command, parse
 
-if TYPE_CHECKING:
-    import torch
-
-    from landscape.directions import Direction
-    from landscape.evaluate import Evaluator
-    from landscape.metric import Metric
-    from landscape.problem import Problem
-
-Axes = tuple[Axis | AutoAxis, Axis | AutoAxis]
-
-DESCRIPTION = """Evaluate metrics on a plane or a line of filter-normalized random directions through a model's weights.
+DESCRIPTION = """Evaluate metrics on a plane or a line through a model's weights: filter-normalized random directions,
+towards other models, along a training trajectory, or the Hessian's eigenvectors.
 
 Examples:
   a plane of a checkpoint, on 4 processes:
     mpirun -n 4 python -m landscape.surface --ckpt runs/a/checkpoint.pt --x=-1:1:51 --y=-1:1:51 --out a.h5
   a model of your own, made by the function `problem` in mine.py, as far as its loss grows tenfold:
     python -m landscape.surface --problem mine:problem --metrics cross-entropy,accuracy --x auto --y auto --out mine.h5
-  five lines, batch norm re-estimated at each point:
-    python -m landscape.surface --ckpt runs/a/checkpoint.pt --planes 5 --batch-norm recalibrate --out lines.h5
+  the way of a training, and the way from one model to another:
+    python -m landscape.surface --ckpt runs/a/checkpoint.pt --trajectory runs/a/trajectory --out path.h5
+    python -m landscape.surface --ckpt a.pt --to b.pt --batch-norm interpolate --out line.h5
   a fine picture from a tenth of its points:
     python -m landscape.surface --ckpt runs/a/checkpoint.pt --y=-1:1:51 --adaptive 0.01 --out fine.h5
 
@@ -45,11 +37,12 @@ class Arguments:
     """A checkpoint written by training.train."""
     problem: str = ""
     """package.module:factory, a function that returns a landscape.problem.Problem; instead of --ckpt."""
-    x: str = "-1:1:51"
-    """First axis as low:high:count, in units of the direction; write --x=-1:1:51. Or auto (auto:FACTOR:COUNT, by
-    default auto:10:51): as far as the first metric grows by the factor."""
+    x: str = ""
+    """First axis as low:high:count, in units of the direction; write --x=-1:1:51, which is the default of random
+    directions. That of --to is 0:1:51, with --and -0.25:1.25:61, and of --trajectory auto: the path with a margin.
+    Elsewhere auto (auto:FACTOR:COUNT, by default auto:10:51) goes as far as the first metric grows by the factor."""
     y: str = ""
-    """Second axis likewise; without it a line is computed."""
+    """Second axis likewise; without it a line is computed, but for --and and --trajectory."""
     metrics: str = "l2"
     """Names joined by commas: l2, l1, ssim, l4, their -lamp forms, each also as NAME@SET (sets train-normal,
     test-normal, test-anomalous), own (the loss as trained), auroc, gap (median score of anomalies less that of normal
@@ -63,10 +56,12 @@ class Arguments:
     """How directions are scaled to the weights."""
     orthogonal: bool = False
     """Make y orthogonal to x in every filter."""
+    plane: PlaneOptions = field(default_factory=PlaneOptions)
     adaptive: float = 0.0
     """Evaluate only what interpolation does not give to within this share of the range, such as 0.01; 0: all points."""
-    batch_norm: Literal["frozen", "recalibrate"] = "frozen"
-    """Batch norm's statistics: those of the checkpoint, or re-estimated at each point."""
+    batch_norm: Literal["frozen", "recalibrate", "interpolate"] = "frozen"
+    """Batch norm's statistics: those of the checkpoint, re-estimated at each point, or of --to and --trajectory moved
+    along with the weights, so that other models are reached in all."""
     precision: Literal["full", "float64", "tf32", "bfloat16"] = "full"
     """What is computed in; full is the model's own type, float32 for checkpoints."""
     max_samples: int = 0
@@ -90,29 +85,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(arguments.out)
 
 
-class Ready(NamedTuple):
-    """A problem on its device, and what is measured of it along which directions."""
-
-    problem: "Problem"
-    metrics: "list[Metric]"
-    planes: "list[tuple[Direction, ...]]"
-    evaluator: "Evaluator"
-
-
 def check_arguments(arguments: Arguments) -> Axes:
-    """The axes; InputError for options that exclude each other or make no sense."""
+    """The axes, None where a trajectory gives them; InputError for options that exclude each other or make no sense."""
     if (arguments.ckpt is None) == (arguments.problem == ""):
         raise InputError(
             "--ckpt, --problem: expected one of them, found " + ("both" if arguments.problem else "neither")
         )
     check_out(arguments.out)
-    axes = parse_range("x", arguments.x), parse_range("y", arguments.y or "0:0:1")
-    check_settings(arguments, axes)
-    return axes
+    return check_settings(arguments, arguments.x, arguments.y)
 
 
-def check_settings(arguments: Arguments, axes: Axes) -> None:
-    """Raise InputError for settings that make no sense, wherever the problem comes from."""
+def check_settings(arguments: Arguments, x: Any, y: Any) -> Axes:
+    """The axes; InputError for settings that make no sense, wherever the problem comes from."""
     for name, least in (("planes", 1), ("max_samples", 0), ("seed", 0)):
         if getattr(arguments, name) < least:
             option = "--" + name.replace("_", "-")
@@ -121,15 +105,19 @@ def check_settings(arguments: Arguments, axes: Axes) -> None:
         from landscape.adaptive import check_tolerance
 
         check_tolerance(arguments.adaptive)
-    points = arguments.planes * axes[0].count * axes[1].count
+    check_options(arguments.plane, arguments.planes, arguments.batch_norm)
+    axes = axes_of(arguments.plane, x, y)
+    points = arguments.planes * math.prod(axis.count for axis in axes if axis)
     if points > LARGEST_SIZE:
         raise InputError(f"--x, --y, --planes: expected at most {LARGEST_SIZE} points in all, found {points}")
+    return axes
 
 
 def compute(arguments: Arguments, axes: Axes, comm: Any | None) -> None:
     """Evaluate what is not yet done of the grid, over all ranks; the root writes it to `arguments.out`."""
     from landscape.determinism import check_deterministic
     from landscape.gridfile import GridWriter
+    from landscape.prepare import find_ranges, make_grid, prepare, range_lines, saved_directions
     from landscape.run import Surface
     from training.farm import rank_of, stop_all, together
 
@@ -140,12 +128,15 @@ def compute(arguments: Arguments, axes: Axes, comm: Any | None) -> None:
             check_deterministic(ready.evaluator)  # a model or metric that cannot be used leaves no file behind
         return GridWriter(arguments.out, grid, saved_directions(ready.planes))
 
-    ready = together(comm, lambda: prepare(arguments, axes, comm))
+    ready = prepare(arguments, axes, comm)
     # The root alone looks for a range: ranks may differ in the last digit.
-    found = together(comm, lambda: find_ranges(arguments, axes, ready) if rank_of(comm) == 0 else ([], {}))
+    found = together(comm, lambda: find_ranges(arguments, ready) if rank_of(comm) == 0 else ([], {}))
     numeric, ranges = found if comm is None else comm.bcast(found)
     grid = make_grid(arguments, ready, numeric, ranges, " ".join(sys.argv))
     writer = together(comm, open_writer)
+    if writer and "plane" in grid.meta:
+        print(grid.meta["plane"]["summary"])
+        print(*(f"note: {note}\n" for note in grid.meta["plane"]["notes"]), sep="", end="", file=sys.stderr)
     try:
         report = Surface(ready.evaluator, grid, writer, comm).run(arguments.adaptive, arguments.seed)
     except BaseException as error:
@@ -157,131 +148,6 @@ def compute(arguments: Arguments, axes: Axes, comm: Any | None) -> None:
             writer.close()
     if report:
         print(*range_lines(grid), report, sep="\n")
-
-
-def prepare(arguments: Arguments, axes: Axes, comm: Any | None, problem: "Problem | None" = None) -> Ready:
-    """On each rank: the problem on its device, and its directions. Without `problem` it is what `arguments` name."""
-    from landscape.batchnorm import check_statistics
-    from landscape.directions import random_directions
-    from landscape.evaluate import Evaluator
-    from landscape.metrics import resolve_metrics
-    from landscape.precision import PRECISIONS
-    from training.device import choose_device, use_threads
-    from training.farm import local_ranks
-
-    rank, ranks, cores = local_ranks(comm)
-    use_threads(arguments.threads, ranks, cores)
-    device = choose_device(arguments.device, rank, ranks)
-    problem = problem or load_problem(arguments)
-    metrics = resolve_metrics(problem, [name for name in arguments.metrics.split(",") if name])
-    count = 1 if is_point(axes[1]) else 2
-    planes = [
-        random_directions(problem.model, arguments.seed, plane, arguments.normalization, arguments.orthogonal)[:count]
-        for plane in range(arguments.planes)
-    ]
-    check_statistics(problem.model)
-    evaluator = Evaluator(problem, metrics, planes, device, arguments.batch_norm, PRECISIONS[arguments.precision])
-    return Ready(problem, metrics, planes, evaluator)
-
-
-def find_ranges(arguments: Arguments, axes: Axes, ready: Ready) -> tuple[list[Axis], dict[str, Any]]:
-    """Axes with numbers in the place of `auto`, and how they were found; those of the file that will be completed."""
-    from landscape.radius import Growth, chosen_axes
-
-    asked = {axis.name: axis.spec for axis in axes if isinstance(axis, AutoAxis)}
-    if asked and arguments.out.is_file():
-        there = read_grid(arguments.out)
-        found = there.meta.get("ranges", {})
-        if {name: entry.get("asked") for name, entry in found.items()} == asked:
-            return [axis if isinstance(axis, Axis) else getattr(there, axis.name) for axis in axes], found
-
-    def growth() -> Growth:
-        forward = ready.evaluator.forward
-        return Growth(
-            ready.problem, ready.metrics[0], ready.planes, forward.device, arguments.batch_norm, forward.precision
-        )
-
-    return chosen_axes(axes, growth)
-
-
-def make_grid(arguments: Arguments, ready: Ready, axes: list[Axis], ranges: dict[str, Any], how: str) -> Grid:
-    """The empty grid with its provenance; `how` is the command or call that made it."""
-    x, y = axes
-    meta = provenance(arguments, ready.problem, ready.metrics, x, y, ready.evaluator.forward.device)
-    meta["command"] = how
-    if ranges:
-        meta["ranges"] = ranges
-    return empty_grid(x, y, [metric.name for metric in ready.metrics], arguments.planes, meta)
-
-
-def range_lines(grid: Grid) -> list[str]:
-    """What `auto` found, a line an axis."""
-    lines = []
-    for name, found in grid.meta.get("ranges", {}).items():
-        factor = float(found["asked"].split(":")[1])
-        lines.append(f"--{name}={getattr(grid, name).spec}, where {found['metric']} grows {factor:g}-fold")
-    return lines
-
-
-def load_problem(arguments: Arguments) -> "Problem":
-    from landscape.sources import from_checkpoint, from_factory
-
-    if arguments.ckpt is not None:
-        return from_checkpoint(arguments.ckpt, arguments.data_dir, arguments.max_samples)
-    return from_factory(arguments.problem, arguments.max_samples)
-
-
-def provenance(
-    arguments: Arguments, problem: "Problem", metrics: "list[Metric]", x: Axis, y: Axis, device: "torch.device"
-) -> dict[str, Any]:
-    """What the file says of itself; `identity` is what a later run must equal to complete it."""
-    from importlib.metadata import version
-
-    from landscape.params import dtype_of
-    from landscape.problem import PERMUTATION_SEED
-
-    definitions = {
-        metric.name: {"definition": metric.definition, "over": list(metric.over), "transform": metric.transform}
-        for metric in metrics
-    }
-    identity = {
-        "weights": problem.weights_digest,
-        "data": problem.data_digest,
-        "model": problem.name,
-        "modules": hashlib.sha256(repr(problem.model).encode()).hexdigest(),
-        "order_seed": PERMUTATION_SEED,
-        "x": x.spec,
-        "y": y.spec,
-        "seed": arguments.seed,
-        "planes": arguments.planes,
-        "normalization": arguments.normalization,
-        "ignore": "biasbn",
-        "orthogonal": arguments.orthogonal,
-        "metrics": definitions,
-        "batch_norm": arguments.batch_norm,
-        "precision": arguments.precision,
-        "dtype": str(dtype_of(problem.model)).removeprefix("torch."),
-        "adaptive": arguments.adaptive,
-        "samples": {name: samples.size for name, samples in problem.sets.items()},
-    }
-    return {
-        **problem.meta,
-        "identity": json.loads(json.dumps(identity)),
-        "name": problem.name,
-        "metrics": definitions,
-        "device": str(device),
-        "software": {package: version(package) for package in ("torch", "numpy", "h5py")},
-    }
-
-
-def saved_directions(planes: "list[tuple[Direction, ...]]") -> dict[str, Any]:
-    """The directions as arrays named `<plane>/<axis>/<parameter>`."""
-    return {
-        f"{plane}/{direction.name}/{name}": (tensor if tensor.element_size() >= 4 else tensor.float()).numpy()
-        for plane, directions in enumerate(planes)
-        for direction in directions
-        for name, tensor in direction.params.items()
-    }
 
 
 if __name__ == "__main__":

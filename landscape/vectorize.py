@@ -21,14 +21,19 @@ class VectorizedModel:
 
     def __init__(self, model: nn.Module, directions: Sequence[Params], calling: Callable[[nn.Module, Any], Any] = call):
         self.called = Called(model, calling)
-        self.base = params_of(model)
+        self.base = params_of(model) | {
+            name: buffer.detach().clone()
+            for name, buffer in model.named_buffers()
+            if any(name in direction for direction in directions)
+        }
         self.directions = [
             {name: step.to(self.base[name]) for name, step in direction.items() if step.any()}
             for direction in directions
         ]
         moved = set().union(*self.directions) if directions else set()
         self.moved = {name: self.base[name] for name in self.base if name in moved}
-        self.fixed = {name: self.base[name] for name in self.base if name not in moved} | dict(model.named_buffers())
+        still = {**self.base, **dict(model.named_buffers())}
+        self.fixed = {name: tensor for name, tensor in still.items() if name not in moved}
 
     def weights(self, steps: Tensor) -> Params:
         """θ + Σ steps·directions for each row of `steps` (P, axes), stacked: {name: (P, …)}; only what moves."""

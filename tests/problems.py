@@ -109,3 +109,18 @@ def empty() -> Problem:
 
 def no_statistics() -> Problem:
     return simple(nn.Sequential(nn.Linear(3, 1), nn.BatchNorm1d(1, track_running_stats=False)))
+
+
+def normed(seed: int = 0) -> Problem:
+    """A small network with a batch norm whose running statistics are not those it begins with, in double precision."""
+    source = torch.Generator().manual_seed(seed)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=source, dtype=torch.float64))
+        model[1].running_mean.copy_(torch.randn(4, generator=source, dtype=torch.float64))
+        model[1].running_var.copy_(0.5 + torch.rand(4, generator=source, dtype=torch.float64))
+    points = torch.Generator().manual_seed(99)
+    x = torch.randn(30, 3, generator=points, dtype=torch.float64)
+    t = torch.randn(30, 2, generator=points, dtype=torch.float64)
+    return Problem(model, {"train": Samples(x, t)}, name="normed")
