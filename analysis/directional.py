@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from landscape.directions import Direction, random_directions
+from landscape.directions import random_directions
 from landscape.evaluate import Evaluator
 from landscape.grid import Floats
 from landscape.metric import Metric
 from landscape.problem import Problem
 from landscape.spline import spline
 
-PLANE_POINTS = 9  # an axis of a plane whose area is measured: the spline of log L does the rest
+PLANE_POINTS = 7  # an axis of a plane whose area is measured: the spline of log L does the rest
 FINE = 201  # points an axis at which that spline is compared with the level
 
 
@@ -110,32 +110,30 @@ def sublevel_area(steps: Floats, plane: Floats, level: float) -> float:
 
 
 def along_directions(
-    problem: Problem,
-    metrics: Sequence[Metric],
-    radii: Sequence[float],
-    directions: int,
-    planes: int,
-    seed: int,
-    device: torch.device,
-) -> tuple[dict[str, Growth], dict[str, Planes]]:
-    """Each metric along the x directions of `directions` random planes, and over the first `planes` of them.
+    problem: Problem, metrics: Sequence[Metric], radii: Sequence[float], count: int, seed: int, device: torch.device
+) -> dict[str, Growth]:
+    """Each metric along the x directions of `count` random planes, at both signs of each radius.
 
     The planes are those that `landscape.surface --seed SEED --planes K` draws, so equal seeds compare models on equal
     directions. Values that diverge are inf or NaN in the result.
     """
-    drawn: list[tuple[Direction, Direction]] = [
-        random_directions(problem.model, seed, plane) for plane in range(max(directions, planes))
-    ]
+    drawn = [random_directions(problem.model, seed, k)[:1] for k in range(count)]
     evaluator = Evaluator(problem, metrics, drawn, device)
-    base = evaluator.at(0, [0.0, 0.0])[0]
+    base = evaluator.at(0, [0.0])[0]
+    signed = [(sign * radius,) for radius in radii for sign in (1, -1)]
+    values = np.array([evaluator.at_many(k, signed)[:, 0] for k in range(count)])
+    rays = values.reshape(count, len(radii), 2, len(metrics)).mean(2)
+    return {m.name: Growth(np.array(radii), float(base[i]), rays[..., i]) for i, m in enumerate(metrics)}
 
-    def at(plane: int, points: Sequence[tuple[float, float]]) -> Floats:
-        return evaluator.at_many(plane, points)[:, 0]  # (points, metrics)
 
-    signed = [(sign * radius, 0.0) for radius in radii for sign in (1, -1)]
-    rays = np.array([at(k, signed) for k in range(directions)]).reshape(directions, len(radii), 2, len(metrics)).mean(2)
+def over_planes(
+    problem: Problem, metrics: Sequence[Metric], count: int, seed: int, device: torch.device
+) -> dict[str, Planes]:
+    """Each metric over [−1, 1]² of the same random planes."""
+    drawn = [random_directions(problem.model, seed, k) for k in range(count)]
+    evaluator = Evaluator(problem, metrics, drawn, device)
     steps = np.linspace(-1, 1, PLANE_POINTS)
     square = [(float(x), float(y)) for y in steps for x in steps]
-    grids = np.array([at(k, square) for k in range(planes)]).reshape(planes, PLANE_POINTS, PLANE_POINTS, len(metrics))
-    growths = {m.name: Growth(np.array(radii), float(base[i]), rays[..., i]) for i, m in enumerate(metrics)}
-    return growths, {m.name: Planes(steps, grids[..., i]) for i, m in enumerate(metrics)}
+    values = np.array([evaluator.at_many(k, square)[:, 0] for k in range(count)])
+    grids = values.reshape(count, PLANE_POINTS, PLANE_POINTS, len(metrics))
+    return {m.name: Planes(steps, grids[..., i]) for i, m in enumerate(metrics)}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from analysis.curvature import Spectrum, curvature, smoothed, spectral_density
-from analysis.directional import Growth, Planes, along_directions
+from analysis.directional import Growth, Planes, along_directions, over_planes
 from analysis.measures import column
 from analysis.settings import RADII, Settings
 from analysis.worst_case import ball, keskar, mean_rise
@@ -85,9 +85,8 @@ def same_as_l2(problem: Problem, loss: str) -> bool:
 def directional(problem: Problem, settings: Settings, losses: list[str], device: torch.device, found: Found) -> None:
     names = [*losses, *([AUROC] if AUROC in usable(problem) else [])]
     metrics = resolve_metrics(problem, names)
-    growths, planes = along_directions(
-        problem, metrics, RADII, settings.directions, settings.planes, settings.seed, device
-    )
+    growths = along_directions(problem, metrics, RADII, settings.directions, settings.seed, device)
+    planes = over_planes(problem, metrics[: len(losses)], settings.planes, settings.seed, device)
     for name in losses:
         put_growth(found, name, growths[name], planes[name], settings)
         found.directional[name] = curves_of(growths[name])

@@ -127,13 +127,16 @@ def coefficients(
             if samples is not None and not math.isnan(value):
                 interval = percentile_interval(samples)
             tested = p if statistic + form == "spearman" + WITHIN else (math.nan, math.nan)
-            why = "" if not math.isnan(value) else undefined(statistic, form)
+            why = "" if not math.isnan(value) else undefined(statistic, form, int(have.sum()))
             found.append(Relation(name, statistic + form, float(value), *interval, *tested, int(have.sum()), why))
     return found
 
 
-def undefined(statistic: str, form: str) -> str:
+def undefined(statistic: str, form: str, n: int) -> str:
+    """Why a coefficient of n checkpoints is not defined."""
     where = " within any digit" if form else ""
+    if n < LEAST:
+        return f"fewer than {LEAST} checkpoints have it and what it needs"
     if statistic == "partial":
         return f"training loss and batch size leave nothing of it, or of AUROC,{where or ' over all checkpoints'}"
     return f"it or AUROC does not vary{where}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from training.config import check
 
-RADII = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+RADII = (0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
 
 
 @dataclass(frozen=True)
@@ -15,16 +15,16 @@ class Settings:
     """Losses that every measure is taken under: the common L2, and the training loss as that model was trained."""
     images: int = 256
     """Training images that losses are measured on: the first of one seeded order, the same for all models of a task."""
-    test_images: int = 500
+    test_images: int = 250
     """Normal, and anomalous, test images that AUROC along the directions is measured on."""
     seed: int = 0
     """Seed of directions, probes and starts."""
-    directions: int = 10
+    directions: int = 8
     """Filter-normalized random directions."""
-    planes: int = 3
+    planes: int = 2
     """Random planes whose sublevel areas are measured."""
     small: float = 0.2
-    """Smaller of the two radii at which growth is a measure: one of 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1."""
+    """Smaller of the two radii at which growth is a measure: one of 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1."""
     large: float = 0.5
     """Larger of the two radii, one of the same."""
     level: float = 40.0
@@ -35,7 +35,7 @@ class Settings:
     """Size of Keskar's box."""
     restarts: int = 2
     """Starts of each ascent: the middle, and random points."""
-    steps: int = 10
+    steps: int = 5
     """Steps of each ascent."""
     rho: float = 0.05
     """Radius of SAM's ball."""
@@ -43,11 +43,11 @@ class Settings:
     """Radius of ASAM's ball."""
     sigma: float = 0.05
     """Relative size of the noise of asam_mean."""
-    draws: int = 10
+    draws: int = 6
     """Draws of that noise, each with its opposite."""
     probes: int = 16
     """Probes of the traces."""
-    tolerance: float = 1e-2
+    tolerance: float = 0.03
     """Relative residual of the extreme eigenvalues."""
     max_products: int = 150
     """Hessian-vector products after which eigenvalues count as not converged."""

@@ -33,6 +33,8 @@ class Arguments:
     """A checkpoint written by training.train; may be repeated."""
     sweep: Path | None = None
     """A folder that training.sweep wrote: all its finished runs."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """With --sweep: only runs with this setting, name=value; may be repeated."""
     problem: str = ""
     """package.module:factory, a function that returns a landscape.problem.Problem; with --losses."""
     settings: Settings = field(default_factory=Settings)
@@ -123,7 +125,7 @@ def measure_many(arguments: Arguments, comm: Any | None) -> None:
 def tasks_of(arguments: Arguments, folder: Path) -> list[Task]:
     """The checkpoints to measure, each with its name in the table and the file of its report."""
     if arguments.sweep is not None:
-        return sweep_tasks(arguments.sweep, folder)
+        return sweep_tasks(arguments.sweep, folder, arguments.where)
     names = [path.parent.name for path in arguments.ckpt]
     if len(set(names)) != len(names):
         raise InputError(f"--ckpt: expected checkpoints in folders of different names, found {', '.join(names)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.measures import MEASURES, column
-from analysis.results import read_runs
+from analysis.results import chosen, read_runs
 from training.command import InputError, write_whole
 from training.config import RunConfig
 from training.results import csv_text
@@ -76,9 +76,10 @@ def read_report(path: Path) -> Report:
         raise InputError(f"{path}: expected a report of this version, found none of {error}; measure again") from None
 
 
-def sweep_tasks(sweep: Path, folder: Path) -> list[Task]:
-    """A task for each finished run of a sweep's folder, their reports in `folder`."""
-    names = [run.name for run in read_runs(sweep / "results.csv") if run.trouble != "failed"]
+def sweep_tasks(sweep: Path, folder: Path, where: Sequence[str] = ()) -> list[Task]:
+    """A task for each finished run of a sweep's folder with the settings `where`, their reports in `folder`."""
+    runs = chosen(read_runs(sweep / "results.csv"), where)
+    names = [run.name for run in runs if run.trouble != "failed"]
     if not names:
         raise InputError(f"--sweep {sweep}: expected finished runs, found none; run training.sweep first")
     return [Task(name, sweep / name / "checkpoint.pt", folder / f"{name}.json") for name in names]

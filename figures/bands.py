@@ -66,7 +66,12 @@ def draw(models: Sequence[Bands], loss: str = "l2", scale: str = "linear", share
     for ax in (left, right):
         ax.set_xlabel("radius r (1: a direction as long as the weights)")
         ax.grid(alpha=0.3, linewidth=0.4)
-    left.legend(frameon=False, title=f"mean, band: {share:.0%} of directions", title_fontsize=7)
+    if scale == "log":  # ΔL is 0 at the model, and may be negative beside it
+        means = [value for line in left.get_lines() for value in np.asarray(line.get_ydata()) if value > 0]
+        left.set_ylim(bottom=0.5 * min(means, default=1e-3))
+    handles, names = left.get_legend_handles_labels()
+    title = f"mean over directions, band: {share:.0%} of them"
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, title=title, title_fontsize=7)
     return figure
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from analysis.compare import COLUMNS
 from analysis.results import number, read_table
@@ -15,7 +15,6 @@ from figures.style import COLORS, PAGE
 from training.command import InputError
 
 Triple = tuple[float, float, float]
-#: panels: the columns, and what the axis says
 RATIO = ("ratio", "ratio_low", "ratio_high")
 STANDARDIZED = ("standardized", "standardized_low", "standardized_high")
 
@@ -35,10 +34,8 @@ def read_effects(path: Path, wanted: Sequence[str] = ()) -> list[Effect]:
     found = []
     for line, row in enumerate(rows, start=2):
         values = dict(zip(header, row, strict=True))
-        ratio, standardized = (
-            tuple(number(path, line, name, values[name]) for name in names) for names in (RATIO, STANDARDIZED)
-        )
-        found.append(Effect(values["measure"], ratio, standardized))  # type: ignore[arg-type]
+        a, b, c, d, e, f = (number(path, line, name, values[name]) for name in (*RATIO, *STANDARDIZED))
+        found.append(Effect(values["measure"], (a, b, c), (d, e, f)))
     for name in wanted:
         if name not in [effect.measure for effect in found]:
             names = ", ".join(effect.measure for effect in found)
@@ -53,11 +50,10 @@ def draw_forest(effects: Sequence[Effect], names: tuple[str, str] = ("A", "B")) 
     draw_effects(left, [effect.ratio for effect in effects], 1)
     left.set_xscale("log")
     spread = [value for effect in effects for value in effect.ratio if value > 0]
-    if not spread or max(spread) / min(spread) < 10:  # too few powers of ten to read a value from
-        left.xaxis.set_major_locator(MaxNLocator(6))
-        left.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        left.xaxis.set_minor_formatter(NullFormatter())
-        left.xaxis.set_minor_locator(NullLocator())
+    narrow = not spread or max(spread) / min(spread) < 5  # hardly a tick at 1, 2, 5 times a power of ten
+    left.xaxis.set_major_locator(MaxNLocator(6) if narrow else LogLocator(subs=(1, 2, 5)))
+    left.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    left.xaxis.set_minor_locator(NullLocator())
     low, high = min([*spread, 0.9]), max([*spread, 1.1])
     left.set_xlim(low / 1.15, high * 1.15)
     draw_effects(right, [effect.standardized for effect in effects], 0)

@@ -18,6 +18,7 @@ import landscape
 from landscape.axes import AutoAxis, as_axis, parse_range
 from landscape.directions import random_directions
 from landscape.grid import Axis, read_grid
+from landscape.options import PlaneOptions
 from landscape.radius import radius_of_growth
 from landscape.surface import main
 from training.command import InputError
@@ -53,6 +54,7 @@ def without_command(path: Path) -> dict[str, Any]:
         ),
         (["--x=-1:1:15", "--y=-1:1:15", "--adaptive", 0.01], {"x": "-1:1:15", "y": (-1, 1, 15), "adaptive": 0.01}),
         (["--x=auto:4:7", "--max-samples", 20], {"x": "auto:4:7", "max_samples": 20}),
+        (["--eigenvectors", "largest", "--x=-1:1:5"], {"plane": PlaneOptions(eigenvectors="largest"), "x": "-1:1:5"}),
     ],
 )
 def test_the_call_gives_what_the_command_writes(

@@ -30,7 +30,8 @@ def write_model(path: Path, name: str = "model", curvature: float = 2.0, **parts
 
 def test_lines_are_means_and_bands_quantiles_over_directions(tmp_path: Path) -> None:
     models = [read_bands(write_model(tmp_path / f"{c}.json", f"m{c}", c), "l2") for c in (2.0, 3.0)]
-    left, right = bands.draw(models, share=0.5).axes
+    figure = bands.draw(models, share=0.5)
+    left, right = figure.axes
     for line, ratio, model in zip(left.get_lines(), right.get_lines(), models, strict=True):
         np.testing.assert_allclose(line.get_ydata(), model.delta.mean(axis=0))
         np.testing.assert_allclose(ratio.get_ydata(), 1 + model.delta.mean(axis=0) / 4)
@@ -38,7 +39,7 @@ def test_lines_are_means_and_bands_quantiles_over_directions(tmp_path: Path) -> 
     at_one = edges[edges[:, 0] == 1.0, 1]
     low, high = np.quantile(models[0].delta[:, 2], (0.25, 0.75))
     assert (at_one.min(), at_one.max()) == pytest.approx((low, high))
-    legend = [text.get_text() for text in left.get_legend().get_texts()]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["m2.0 (5 directions)", "m3.0 (5 directions)"]
     assert left.get_ylabel() == "growth ΔL of the L2 loss"
 
@@ -49,6 +50,14 @@ def test_radii_are_put_in_order_and_diverged_directions_left_out() -> None:
     x, y = left.get_lines()[0].get_data()
     np.testing.assert_array_equal(x, [0.5, 1, 2])
     np.testing.assert_array_equal(y, [2, 8, np.nan])
+
+
+def test_a_log_axis_begins_at_the_least_growth() -> None:
+    """ΔL of 0 at the model, or below 0 beside it, is outside."""
+    delta = np.array([[-0.5, 0.0, 2.0], [0.1, 0.0, 4.0]])
+    left, right = bands.draw([Bands("m", np.array([0.0, 0.5, 1.0]), delta, 1.0)], scale="log").axes
+    assert left.get_yscale() == right.get_yscale() == "log"
+    assert left.get_ylim()[0] == 1.5  # half of the mean that is positive
 
 
 def test_densities_are_drawn_on_a_log_axis_where_they_are_seen(tmp_path: Path) -> None:

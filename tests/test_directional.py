@@ -7,21 +7,26 @@ import pytest
 import torch
 from problems import INPUTS, OUTPUTS, quadratic, quadratic_form
 
-from analysis.directional import Growth, Planes, along_directions, crossing, sublevel_area
+from analysis.directional import Growth, Planes, along_directions, crossing, over_planes, sublevel_area
 from landscape.directions import random_directions
 from landscape.metrics import resolve_metrics
 
 RADII = np.array([0.1, 0.5, 1.0])
 
 
-def measured(directions: int = 3, planes: int = 1) -> tuple[dict[str, Growth], dict[str, Planes]]:
+def growth_of(directions: int) -> Growth:
     problem = quadratic()
     metrics = resolve_metrics(problem, ["l2"])
-    return along_directions(problem, metrics, RADII.tolist(), directions, planes, 7, torch.device("cpu"))
+    return along_directions(problem, metrics, RADII.tolist(), directions, 7, torch.device("cpu"))["l2"]
+
+
+def planes_of(count: int) -> Planes:
+    problem = quadratic()
+    return over_planes(problem, resolve_metrics(problem, ["l2"]), count, 7, torch.device("cpu"))["l2"]
 
 
 def test_growth_along_a_direction_is_the_quadratic_form() -> None:
-    growth = measured()[0]["l2"]
+    growth = growth_of(3)
     problem = quadratic()
     for k in range(3):
         direction = random_directions(problem.model, 7, k)[0].params["weight"].numpy()
@@ -33,7 +38,7 @@ def test_growth_along_a_direction_is_the_quadratic_form() -> None:
 
 
 def test_mean_and_error_of_growth_are_over_directions() -> None:
-    growth = measured()[0]["l2"]
+    growth = growth_of(3)
     deltas = growth.values[:, 1] - growth.base
     value, error = growth.delta(0.5)
     assert value == pytest.approx(deltas.mean())
@@ -85,13 +90,13 @@ def test_areas_at_the_borders_of_what_can_be() -> None:
 
 
 def test_planes_are_those_that_surfaces_draw() -> None:
-    planes = measured(1, 2)[1]["l2"]
+    planes = planes_of(2)
     problem = quadratic()
     for k in range(2):
         x, y = (d.params["weight"].numpy() for d in random_directions(problem.model, 7, k))
-        step = 0.5 * x - 0.25 * y
+        step = x / 3 - 2 / 3 * y
         base, slope, gram = quadratic_form(problem, step)
         expected = base + slope + np.trace(step @ gram @ step.T)
-        row, column = int(np.argmin(abs(planes.steps + 0.25))), int(np.argmin(abs(planes.steps - 0.5)))
+        row, column = int(np.argmin(abs(planes.steps + 2 / 3))), int(np.argmin(abs(planes.steps - 1 / 3)))
         assert planes.values[k, row, column] == pytest.approx(expected, rel=1e-9)
     assert x.shape == (OUTPUTS, INPUTS)

@@ -110,6 +110,16 @@ def test_missing_rows_leave_the_others_as_they_are(tmp_path: Path) -> None:
     assert found["half_curvature@l2", "spearman"].n == 180
 
 
+def test_without_training_loss_there_is_no_partial_correlation(tmp_path: Path) -> None:
+    cells = [cell | {"train_l2": ""} for cell in design(digits=range(3))]
+    measures = {"trace@l2": lambda cell, g: cell["quality"] + g.normal()}
+    found = relate(write_measures(tmp_path / "s.csv", measures, cells))
+    for statistic in ("partial", "partial_within"):
+        assert math.isnan(found["trace@l2", statistic].value)
+        assert found["trace@l2", statistic].why == "fewer than 4 checkpoints have it and what it needs"
+    assert found["trace@l2", "spearman_within"].low > 0
+
+
 def test_one_digit_one_seed(tmp_path: Path) -> None:
     one = relate(write_measures(tmp_path / "a.csv", MEASURES, design(digits=[3])))
     assert one["trace@l2", "spearman"].value == one["trace@l2", "spearman_within"].value

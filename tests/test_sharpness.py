@@ -137,7 +137,7 @@ def test_a_table_of_nothing_has_no_measures(tmp_path: Path) -> None:
         (("--ckpt", "a.pt", "--out", "a.txt"), "expected a name that ends in .json or .csv"),
         (("--ckpt", "a.pt", "--ckpt", "b.pt", "--out", "a.json"), "expected NAME.csv for several checkpoints"),
         (("--problem", "a:b", "--out", "a.csv"), "expected NAME.json with --problem"),
-        (("--ckpt", "a.pt", "--out", "a.json", "--small", "0.7"), "--small: expected one of 0.05, 0.1"),
+        (("--ckpt", "a.pt", "--out", "a.json", "--small", "0.7"), "--small: expected one of 0.1, 0.2"),
         (("--ckpt", "a.pt", "--out", "a.json", "--probes", "1"), "--probes: expected at least 2"),
         (("--ckpt", "a.pt", "--out", "a.json", "--rho", "-1"), "--rho: expected a positive number"),
         (("--ckpt", "x/a.pt", "--ckpt", "x/b.pt", "--out", "a.csv"), "folders of different names"),
