@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from analysis.worst_case import ball, keskar, mean_rise
 from landscape.eigen import extreme_eigenvalues
 from landscape.metrics import resolve_metrics, usable
 from landscape.objective import Objective
-from landscape.problem import Problem, Samples
+from landscape.problem import Problem, first
 from training.config import RunConfig
 
 AUROC = "auroc"
@@ -66,20 +66,11 @@ def smaller(problem: Problem, settings: Settings) -> Problem:
 
     The sets of a checkpoint's problem are in a seeded order, so that models of the same data meet the same images.
     """
-    sets = {}
-    for name, samples in problem.sets.items():
-        count = settings.test_images if name.startswith("test") else settings.images
-        inputs = samples.inputs[:count]
-        sets[name] = Samples(inputs, inputs if samples.targets is samples.inputs else samples.targets[:count])
-    return Problem(
-        problem.model,
-        sets,
-        problem.metrics,
-        problem.name,
-        problem.weights_digest,
-        problem.data_digest,
-        problem.meta,
-    )
+    sets = {
+        name: first(samples, settings.test_images if name.startswith("test") else settings.images)
+        for name, samples in problem.sets.items()
+    }
+    return replace(problem, sets=sets)
 
 
 def same_as_l2(problem: Problem, loss: str) -> bool:

@@ -1,1 +1,38 @@
-"""Loss surfaces: a model or checkpoint becomes an HDF5 grid."""
+"""Loss surfaces: a model or checkpoint becomes an HDF5 grid, or in Python a `Grid`.
+
+>>> import landscape
+>>> grid = landscape.compute(problem, x="-1:1:51", y="-1:1:51")  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from landscape.api import compute
+    from landscape.grid import Grid, read_grid
+    from landscape.metric import Metric
+    from landscape.problem import Problem, Samples
+    from landscape.sources import from_checkpoint
+
+__all__ = ["Grid", "Metric", "Problem", "Samples", "compute", "from_checkpoint", "read_grid"]
+
+#: name -> its module, imported when the name is first used: torch takes seconds
+HOMES = {
+    "compute": "api",
+    "from_checkpoint": "sources",
+    "Grid": "grid",
+    "Metric": "metric",
+    "Problem": "problem",
+    "read_grid": "grid",
+    "Samples": "problem",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'landscape' has no attribute {name!r}")
+    return getattr(import_module(f"landscape.{HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

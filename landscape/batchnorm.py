@@ -1,11 +1,13 @@
 """Batch norm at perturbed weights: running statistics frozen (Li et al.'s choice), or re-estimated at each point."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from landscape.nested import Nested, call
 from training.command import InputError
 
 RECALIBRATION_BATCH = 256  # samples; part of the definition, since the variances are averaged over batches
@@ -27,7 +29,7 @@ def check_statistics(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
+def recalibrate(model: nn.Module, batches: Iterable[Nested], calling: Callable[[nn.Module, Any], Any] = call) -> None:
     """Set running statistics to the average over `batches` of each batch's mean and unbiased variance.
 
     What a training pass with cumulative averages would leave; the other modules stay in evaluation mode, and so does
@@ -40,7 +42,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.momentum = None  # torch's sign for a cumulative average
         norm.train()
     for batch in batches:
-        model(batch)
+        calling(model, batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

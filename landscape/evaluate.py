@@ -1,6 +1,7 @@
 """Metrics of a problem at one point of a plane: one forward pass over each set that the metrics need."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,10 +12,12 @@ from landscape.batchnorm import RECALIBRATION_BATCH, norms_with_statistics, reca
 from landscape.directions import Direction
 from landscape.forward import Forward
 from landscape.metric import Metric
+from landscape.nested import Nested, moved, split
 from landscape.params import Mover
 from landscape.precision import PRECISIONS, Precision
-from landscape.problem import Problem, Samples
+from landscape.problem import Problem, Samples, map_samples
 from landscape.vectorize import VectorizedModel, points_that_fit
+from training.command import InputError
 
 Steps = Sequence[float]
 
@@ -41,7 +44,7 @@ class Evaluator:
         self.model = copy.deepcopy(problem.model).to(device, precision.dtype).eval()
         self.directions = [[direction.params for direction in plane] for plane in planes]
         self.movers = [Mover(self.model, directions) for directions in self.directions]
-        self.forward = Forward(self.model, device, precision, allow_rewrite)
+        self.forward = Forward(self.model, device, precision, allow_rewrite, problem.call)
         self.over = {
             name: [metric for metric in metrics if name in metric.over]
             for name in problem.sets
@@ -49,13 +52,15 @@ class Evaluator:
         }
         resident = {name: to_device(samples, device, precision.dtype) for name, samples in problem.sets.items()}
         self.blocks = {
-            name: self.forward.lay_out(resident[name], max(metric.group for metric in self.over[name]))
-            for name in self.over
+            name: self.forward.lay_out(
+                resident[name], math.lcm(*(metric.group for metric in measured)), samples_a_call(measured)
+            )
+            for name, measured in self.over.items()
         }
-        self.counts = {name: len(problem.sets[name].inputs) for name in self.over}
+        self.counts = {name: problem.sets[name].size for name in self.over}
         first = resident[next(iter(problem.sets))].inputs
         recalibrating = batch_norm == "recalibrate" and bool(norms_with_statistics(self.model))
-        self.calibration = first.split(RECALIBRATION_BATCH) if recalibrating else ()
+        self.calibration = split(first, RECALIBRATION_BATCH) if recalibrating else ()
         self.points_per_call = 1 if device.type == "cpu" or recalibrating else self._points_that_fit(device)
 
     def at(self, plane: int, steps: Steps) -> np.ndarray:
@@ -63,7 +68,7 @@ class Evaluator:
         self.movers[plane].to(steps)
         if self.calibration:
             with self.forward.precision.computing(self.forward.device):
-                recalibrate(self.model, self.calibration)
+                recalibrate(self.model, self.calibration, self.forward.calling)
         self.forward.refresh()
         parts = {name: self.forward.map(self._measure(name), blocks) for name, blocks in self.blocks.items()}
         return self._reduce(parts)
@@ -73,7 +78,7 @@ class Evaluator:
         if self.points_per_call == 1:
             return np.stack([self.at(plane, steps) for steps in points])
         self.movers[plane].to([0.0] * len(self.directions[plane]))
-        model = VectorizedModel(self.model, self.directions[plane])
+        model = VectorizedModel(self.model, self.directions[plane], self.forward.calling)
         results = []
         for chunk in torch.tensor(points, dtype=torch.float64).split(self.points_per_call):
             weights = model.weights(chunk.to(self.forward.device))
@@ -84,7 +89,7 @@ class Evaluator:
             results += [self._reduce({name: parts[i] for name, parts in by_set.items()}) for i in range(len(chunk))]
         return np.stack(results)
 
-    def _measure(self, name: str) -> Callable[[Tensor, Tensor], list[Tensor]]:
+    def _measure(self, name: str) -> Callable[[Nested, Nested], list[Tensor]]:
         metrics = self.over[name]
         return lambda output, target: [metric.per_sample(output, target) for metric in metrics]
 
@@ -93,6 +98,7 @@ class Evaluator:
         values = {}
         for name, blocks in parts.items():
             for metric, column in zip(self.over[name], zip(*blocks, strict=True), strict=True):
+                check_values(metric, column, math.ceil(self.counts[name] / metric.group))
                 values[name, metric.name] = torch.cat(column).double().cpu().numpy()
         results = []
         for metric in self.metrics:
@@ -111,12 +117,29 @@ class Evaluator:
 
 def to_device(samples: Samples, device: torch.device, dtype: torch.dtype | None = None) -> Samples:
     """`samples` on `device`, floating-point ones as `dtype`."""
+    return map_samples(lambda tensor: moved(tensor, device, dtype), samples)
 
-    def moved(tensor: Tensor) -> Tensor:
-        return tensor.to(device, dtype if tensor.is_floating_point() else None)
 
-    inputs = moved(samples.inputs)
-    return Samples(inputs, inputs if samples.targets is samples.inputs else moved(samples.targets))
+def samples_a_call(metrics: Sequence[Metric]) -> int:
+    """On how many samples `metrics` of one set want the model called, 0 if that is all one to them."""
+    groups = {metric.name: metric.group for metric in metrics if metric.by_call}
+    if len(set(groups.values())) > 1:
+        raise InputError(
+            f"--metrics: expected metrics that call the model on batches of one size, found "
+            f"{', '.join(f'{name} with {group}' for name, group in groups.items())}; compute them in two runs"
+        )
+    return next(iter(groups.values()), 0)
+
+
+def check_values(metric: Metric, parts: Sequence[Tensor], count: int) -> None:
+    """Raise InputError unless a metric gave rows of numbers, `count` in all."""
+    if all(part.ndim == 1 for part in parts) and sum(map(len, parts)) == count:
+        return
+    of = "sample" if metric.group == 1 else f"{metric.group} samples"
+    raise InputError(
+        f"{metric.name}: expected one value for each {of}, {count} in all, found tensors of shape "
+        f"{', '.join(str(tuple(part.shape)) for part in parts[:3])}{', …' if len(parts) > 3 else ''}"
+    )
 
 
 def group_sizes(count: int, group: int) -> np.ndarray:

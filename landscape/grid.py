@@ -1,5 +1,6 @@
 """Axes, grids and their HDF5 file: the border that torch and MPI objects do not cross. NumPy and h5py alone."""
 
+import hashlib
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from training.command import InputError
+from training.command import InputError, make_parent, whole_file
 
 FORMAT = "landscape-grid"
 VERSION = 1
@@ -32,8 +33,17 @@ class Axis:
     values: Floats
 
     @property
+    def count(self) -> int:
+        return len(self.values)
+
+    @property
     def spec(self) -> str:
-        return f"{float(self.values[0])!r}:{float(self.values[-1])!r}:{len(self.values)}"
+        """`low:high:count`, and of steps that are not evenly spaced a digest, so that equal specs are equal axes."""
+        low, high = float(self.values[0]), float(self.values[-1])
+        text = f"{low!r}:{high!r}:{self.count}"
+        if np.allclose(self.values, np.linspace(low, high, self.count), rtol=0, atol=1e-9 * (high - low)):
+            return text
+        return f"{text}:{hashlib.sha256(self.values.tobytes()).hexdigest()[:12]}"
 
 
 def parse_axis(name: str, text: str) -> Axis:
@@ -81,7 +91,8 @@ class Grid:
     values, stderr: {metric: (K, ny, nx)}, NaN where there is no value. done: final (the value may be inf or NaN).
     evaluated: by a forward pass, not interpolated. interpolation_error: {metric: largest error at points held out from
     interpolation, as a share of the range of the transformed metric}, NaN where nothing was interpolated. meta: where
-    all this came from, plain values. paths: trajectories and other models on the plane, by name.
+    all this came from, plain values. paths: trajectories and other models on the plane, by name. directions: arrays
+    named `<plane>/<x or y>/<parameter>`, of a grid that was computed; none of one that was read, whose file has them.
     """
 
     x: Axis
@@ -93,6 +104,14 @@ class Grid:
     interpolation_error: dict[str, float] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     paths: dict[str, Track] = field(default_factory=dict)
+    directions: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+
+    def save(self, path: Path | str) -> None:
+        """Write the grid as a file, as `landscape.surface` does; one that is there is replaced, whole or not at all."""
+        path = Path(path)
+        make_parent(path)
+        with whole_file(path) as temporary:
+            write_new(temporary, self, self.directions)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -166,11 +185,12 @@ def _link_for_xarray(file: h5py.File, grid: Grid) -> None:
         file[link] = file[name]
 
 
-def read_grid(path: Path) -> Grid:
+def read_grid(path: Path | str) -> Grid:
     """Read a grid file, finished or still being written.
 
     Raises InputError if it is missing, damaged, of another kind, or of a newer version.
     """
+    path = Path(path)
     try:
         with open_file(path) as file:
             grid = _read(file)

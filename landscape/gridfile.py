@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.grid import Floats, Grid, damaged, open_file, read_grid, write_new
+from landscape.store import GridStore, Index
 from training.command import InputError
-
-Index = tuple[int, int, int]
 
 
 class Place(NamedTuple):
@@ -30,7 +29,7 @@ class Place(NamedTuple):
     dtype: np.dtype[Any]
 
 
-class GridWriter:
+class GridWriter(GridStore):
     """Opens `path` to write, made from `grid` if it is not there yet, and holds it against other writers.
 
     An existing file is resumed if its identity (`grid.meta["identity"]`) is the same. Raises InputError if it differs,
@@ -38,6 +37,7 @@ class GridWriter:
     """
 
     def __init__(self, path: Path, grid: Grid, directions: dict[str, NDArray[Any]]):
+        super().__init__(grid, str(path))
         self.path = path
         self.lock = _lock(path)
         try:
@@ -48,7 +48,6 @@ class GridWriter:
                 in_order_of(grid, self.grid)
                 self.grid.evaluated &= self.grid.done  # where a kill came between the two, the point is to be done
             else:
-                self.grid = grid
                 _create(path, grid, directions)
             self.places = _places(path)
             self.file = _open_to_write(path)
@@ -67,23 +66,14 @@ class GridWriter:
         for number, name in enumerate(self.grid.values):
             self._put(f"metrics/{name}", where, results[:, 0, number])
             self._put(f"stderr/{name}", where, results[:, 1, number])
-            self.grid.values[name][tuple(where.T)] = results[:, 0, number]
-            self.grid.stderr[name][tuple(where.T)] = results[:, 1, number]
         self._put("evaluated", where, np.full(len(where), evaluated))
         self._put("done", where, np.ones(len(where), bool))
-        self.grid.evaluated[tuple(where.T)] = evaluated
-        self.grid.done[tuple(where.T)] = True
+        super().write(points, evaluated)
 
-    def write_interpolated(self, values: dict[str, Floats], errors: dict[str, float]) -> None:
-        """Store interpolated values where no forward pass was made, and how large their errors were found to be."""
+    def write_errors(self, errors: dict[str, float]) -> None:
         for name, error in errors.items():
             self._put(f"interpolation_error/{name}", np.zeros((1, 0), np.int64), np.array([error]))
-            self.grid.interpolation_error[name] = error
-        where = np.argwhere(~self.grid.evaluated)
-        if len(where):
-            stacked = np.stack([values[name][tuple(where.T)] for name in self.grid.values], 1)
-            results = np.stack([stacked, np.full_like(stacked, np.nan)], 1)
-            self.write([(tuple(index), result) for index, result in zip(where, results, strict=True)], evaluated=False)
+        super().write_errors(errors)
 
     def _put(self, name: str, where: NDArray[np.int64], values: NDArray[Any]) -> None:
         """Write single elements of a data set."""

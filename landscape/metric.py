@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -14,19 +15,23 @@ FIRST_SET = ""  # stands for the problem's first set until the metric is resolve
 class Metric:
     """A number of the model at some weights, with its standard error.
 
-    per_sample: (output, target) of consecutive samples -> one value for each `group` of them (the last may be ragged).
+    per_sample: (output, target) of consecutive samples -> one value for each `group` of them (the last may be ragged);
+    both are nested as the model and the samples have them.
     over: the sets whose values `reduce` takes, in this order, as arrays; sizes are the samples behind each value.
-    transform: "log" or "none", for plots and interpolation. images: whether targets must be images, (N, C, H, W).
+    transform: "log" or "none", for plots and interpolation. targets: the kind of targets it takes, a key of
+    :data:`landscape.metrics.TARGETS`. by_call: the model is called on each group by itself, for outputs that depend on
+    what else is in the batch; a number that it returns for the whole batch is then one value.
     """
 
     name: str
     definition: str
-    per_sample: Callable[[Tensor, Tensor], Tensor]
+    per_sample: Callable[[Any, Any], Tensor]
     over: tuple[str, ...] = (FIRST_SET,)
     group: int = 1
     reduce: Callable[[Sequence[Values], Sequence[Values]], tuple[float, float]] | None = None
     transform: str = "log"
-    images: bool = False
+    targets: str = "any"
+    by_call: bool = False
 
     def value(self, values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
         """The metric and its standard error from the values of its sets."""

@@ -1,4 +1,4 @@
-"""The metrics that can be named: losses and measures of the scores of any problem, those of a classifier, `own`."""
+"""The metrics that can be named: of any problem (losses, scores, and those of logits), of checkpoints (with `own`)."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.logits import GENERAL_METRICS, TARGETS
 from landscape.metric import FIRST_SET, Metric, Values
 from landscape.problem import Problem
 from training.command import InputError
@@ -69,7 +70,7 @@ def loss_metric(name: str, summed_over: str) -> Metric:
         name,
         f"{base.upper()} loss{how}, summed over {summed_over}, mean over samples; standard error over samples",
         per_sample_loss(name, FIXED_LAMP),
-        images=base in WINDOWED,
+        targets="images" if base in WINDOWED else "numbers",
     )
 
 
@@ -82,6 +83,7 @@ METRICS: dict[str, Metric] = {
         over=("test-normal", "test-anomalous"),
         reduce=auroc_of_scores,
         transform="none",
+        targets="numbers",
     ),
     "gap": Metric(
         "gap",
@@ -90,12 +92,14 @@ METRICS: dict[str, Metric] = {
         over=("test-normal", "test-anomalous"),
         reduce=gap_of_scores,
         transform="none",
+        targets="numbers",
     ),
+    **GENERAL_METRICS,
 }
 
 #: of probabilities against one-hot labels; the accuracy is over the set `test`
 CLASSIFIER_METRICS: dict[str, Metric] = {
-    **{name: loss_metric(name, "classes") for name in METRICS if name in LOSSES and not METRICS[name].images},
+    **{name: loss_metric(name, "classes") for name in METRICS if name in LOSSES and METRICS[name].targets != "images"},
     "cross-entropy": Metric(
         "cross-entropy",
         "cross-entropy of the softmax outputs, mean over samples; standard error over samples",
@@ -150,7 +154,7 @@ def _resolve(problem: Problem, name: str) -> Metric:
         if not fits(metric, problem, which):
             raise InputError(
                 f"--metrics: expected metrics among {', '.join(usable(problem))}, found {name!r}: "
-                f"the targets in {which!r} are no images"
+                f"the targets in {which!r} are {TARGETS[metric.targets][1]}"
             )
     return replace(metric, name=name, over=sets)
 
@@ -162,7 +166,7 @@ def sets_of(metric: Metric, problem: Problem) -> tuple[str, ...]:
 
 def fits(metric: Metric, problem: Problem, which: str) -> bool:
     """Whether the targets in set `which` are of the kind that `metric` takes."""
-    return not metric.images or problem.sets[which].targets.ndim == 4
+    return TARGETS[metric.targets][0](problem.sets[which].targets)
 
 
 def usable(problem: Problem) -> list[str]:

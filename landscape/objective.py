@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from landscape.evaluate import group_sizes, to_device
 from landscape.fold import is_chain
 from landscape.metric import Metric
+from landscape.nested import Nested, call, length, split
 from landscape.problem import Problem, Samples
 from landscape.tangent import Chain
 from training.command import InputError
@@ -45,8 +46,10 @@ class Objective:
         self.parameters = [self.model.get_parameter(name).requires_grad_() for name in self.names]
         self.base = flat(self.parameters)
         samples = to_device(problem.sets[metric.over[0]], device, dtype)
-        self.count = len(samples.inputs)
-        self.batches = list(batches_of(samples, metric.group))
+        self.calling = problem.call
+        self.count = samples.size
+        self.batches = list(batches_of(samples, metric.group, metric.by_call))
+        allow_chain = allow_chain and problem.call is call
         self.chain = (
             Chain(self.model, self._share, samples, metric.group)
             if allow_chain and is_chain(self.model, samples.inputs)
@@ -115,19 +118,19 @@ class Objective:
         return [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
 
     def _loss(self, batch: Samples) -> Tensor:
-        return self._share(self.model(batch.inputs), batch.targets)
+        return self._share(self.calling(self.model, batch.inputs), batch.targets)
 
-    def _share(self, output: Tensor, targets: Tensor) -> Tensor:
+    def _share(self, output: Nested, targets: Nested) -> Tensor:
         """The share of the mean that the samples of whole groups have: the shares of a set add up to its mean."""
         values = self.metric.per_sample(output, targets)
-        sizes = torch.as_tensor(group_sizes(len(targets), self.metric.group)).to(values)
+        sizes = torch.as_tensor(group_sizes(length(targets), self.metric.group)).to(values)
         return (values * sizes).sum() / self.count
 
 
-def batches_of(samples: Samples, group: int) -> Iterator[Samples]:
-    """Consecutive samples in batches of whole groups (but for a ragged last one)."""
-    size = group * max(1, BATCH // group)
-    for inputs, targets in zip(samples.inputs.split(size), samples.targets.split(size), strict=True):
+def batches_of(samples: Samples, group: int, by_call: bool = False) -> Iterator[Samples]:
+    """Consecutive samples in batches of whole groups (but for a ragged last one); with `by_call` of one group each."""
+    size = group * (1 if by_call else max(1, BATCH // group))
+    for inputs, targets in zip(split(samples.inputs, size), split(samples.targets, size), strict=True):
         yield Samples(inputs, targets)
 
 

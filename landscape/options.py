@@ -9,10 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from landscape.grid import Axis, parse_axis
+from landscape.axes import AUTO, Axes, AxisLike, as_axis, is_point
 from training.command import InputError
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -65,18 +63,21 @@ DEFAULT_AXES = {
 }
 
 
-def axes_of(options: PlaneOptions, x: str, y: str) -> tuple[Axis | None, Axis | None]:
-    """The axes from their texts, or by default; None where they are to come from the trajectory."""
+def axes_of(options: PlaneOptions, x: AxisLike | None, y: AxisLike | None) -> Axes:
+    """The axes as they are given, or by default; None where they are to come from the trajectory."""
     kind = "three" if options.kind == "between" and options.and_ else options.kind
-    texts = [text or default for text, default in zip((x, y), DEFAULT_AXES[kind], strict=True)]
-    for name, text in zip("xy", texts, strict=True):
-        if text == AUTO and kind != "trajectory":
-            raise InputError(f"--{name} {AUTO}: expected --trajectory with it, found none; write --{name}=-1:1:51")
-    if kind == "between" and texts[1] not in ("", "0:0:1"):
-        raise InputError("--y: expected --and beside --to, found one other model alone; name a third, or leave out --y")
+    given = [
+        default if value is None or (isinstance(value, str) and value == "") else value
+        for value, default in zip((x, y), DEFAULT_AXES[kind], strict=True)
+    ]
     x_axis, y_axis = (
-        None if text == AUTO else parse_axis(n, text or "0:0:1") for n, text in zip("xy", texts, strict=True)
+        None
+        if kind == "trajectory" and isinstance(value, str) and value == AUTO
+        else as_axis(name, "0:0:1" if isinstance(value, str) and value == "" else value)
+        for name, value in zip("xy", given, strict=True)
     )
+    if kind == "between" and not is_point(y_axis):
+        raise InputError("--y: expected --and beside --to, found one other model alone; name a third, or leave out --y")
     return x_axis, y_axis
 
 

@@ -28,6 +28,11 @@ def digest_of_model(model: nn.Module) -> str:
     return digest_of_tensors([*model.named_parameters(), *model.named_buffers()])
 
 
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """The type of the model's first floating-point parameter."""
+    return next(p.dtype for p in model.parameters() if p.is_floating_point())
+
+
 class Mover:
     """Writes θ + Σ steps·directions into a model's own parameters, from the base weights each time.
 

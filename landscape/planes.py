@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from landscape.axes import Given
 from landscape.components import combine, difference, inner, principal_components, ranges_of
 from landscape.directions import Direction, random_directions
 from landscape.eigen import extreme_eigenvalues
@@ -232,7 +233,7 @@ PLANES: dict[str, Callable[[PlaneOptions, Setting], Planes]] = {
 }
 
 
-def axes_on(planes: Planes, x: Axis | None, y: Axis | None) -> tuple[Axis, Axis]:
+def axes_on(planes: Planes, x: Given | None, y: Given | None) -> tuple[Given, Given]:
     """The axes, those that are None from the trajectory's extent."""
     if planes.ranges is None:
         if x is None or y is None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from tqdm import tqdm
 from landscape.adaptive import Adapted, progressive_order, refine
 from landscape.evaluate import Evaluator
 from landscape.grid import Floats, Grid, Indices
-from landscape.gridfile import GridWriter, Index
+from landscape.store import GridStore, Index
 from training.command import InputError
 from training.farm import farm
 
@@ -22,7 +23,7 @@ Chunk = list[int]  # flat indices of points of one plane, evaluated in one call
 class Surface:
     """The points of `grid` as tasks for the ranks of `comm`; on the root, `writer` stores them."""
 
-    def __init__(self, evaluator: Evaluator, grid: Grid, writer: GridWriter | None, comm: Any | None):
+    def __init__(self, evaluator: Evaluator, grid: Grid, writer: GridStore | None, comm: Any | None):
         self.evaluator = evaluator
         self.grid = grid
         self.writer = writer
@@ -32,7 +33,7 @@ class Surface:
         points = evaluator.points_per_call
         self.chunk = points if comm is None else min(comm.allgather(points))
         self.bar = tqdm(
-            desc=writer.path.name if writer else None,
+            desc=Path(writer.name).name if writer else None,
             total=grid.done.size,
             initial=int(writer.grid.done.sum()) if writer else 0,
             unit="point",
@@ -58,7 +59,7 @@ class Surface:
         self.bar.close()
         return self._report(time.perf_counter() - start)
 
-    def _check_resumed(self, writer: GridWriter) -> None:
+    def _check_resumed(self, writer: GridStore) -> None:
         """Raise InputError unless the first point of a file that is resumed still has the value that it says.
 
         Identities tell weights, data and options apart, but not two versions of a user's code.
@@ -71,11 +72,11 @@ class Surface:
         found = np.array([values.ravel()[point] for values in writer.grid.values.values()])
         if not np.allclose(found, now[0], rtol=RESUMED_WITHIN, equal_nan=True):
             raise InputError(
-                f"{writer.path}: expected the values of the same model and metrics, found {_numbers(found)} where they "
+                f"{writer.name}: expected the values of the same model and metrics, found {_numbers(found)} where they "
                 f"now are {_numbers(now[0])}; choose another --out, or delete the file"
             )
 
-    def _follow(self, writer: GridWriter, plan: Generator[Indices, Values, Adapted | None]) -> None:
+    def _follow(self, writer: GridStore, plan: Generator[Indices, Values, Adapted | None]) -> None:
         points = next(plan)
         while True:
             evaluated = writer.grid.evaluated.ravel()

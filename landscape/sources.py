@@ -1,5 +1,6 @@
 """Where problems come from: a checkpoint of this project, or a user's own factory."""
 
+import dataclasses
 import importlib
 import sys
 from collections.abc import Callable
@@ -98,13 +99,22 @@ def from_factory(name: str, max_samples: int = 0) -> Problem:
     if not callable(factory):
         raise InputError(f"{where}: expected a function {function_name!r} in {module_name}, found none")
     problem = factory()
+    return completed(problem, where, max_samples, name)
+
+
+def completed(problem: Problem, where: str, max_samples: int = 0, name: str = "") -> Problem:
+    """A user's problem with what it left out: its digests and a name; InputError if it cannot be used."""
     check_problem(problem, where)
+    sets = problem.sets
     if max_samples:
-        problem.sets = {which: subsample(samples, max_samples) for which, samples in problem.sets.items()}
-    problem.name = problem.name or name
-    problem.weights_digest = problem.weights_digest or digest_of_model(problem.model)
-    problem.data_digest = problem.data_digest or digest_of_sets(problem.sets)
-    return problem
+        sets = {which: subsample(samples, max_samples) for which, samples in sets.items()}
+    return dataclasses.replace(
+        problem,
+        sets=sets,
+        name=problem.name or name or type(problem.model).__name__,
+        weights_digest=problem.weights_digest or digest_of_model(problem.model),
+        data_digest=problem.data_digest or digest_of_sets(sets),
+    )
 
 
 def load_tensors(path: Path, model: nn.Module) -> tuple[dict[str, torch.Tensor], str]:

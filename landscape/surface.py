@@ -1,33 +1,32 @@
 """`python -m landscape.surface`: the loss surface of a checkpoint, or of a user's own problem, as an HDF5 grid."""
 
-import hashlib
-import json
 import math
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from landscape.grid import LARGEST_SIZE, Axis, Grid, empty_grid
+from landscape.axes import Axes
+from landscape.grid import LARGEST_SIZE
 from landscape.options import PlaneOptions, axes_of, check_options
 from training.command import InputError, check_out, command, parse
-
-if TYPE_CHECKING:
-    import torch
-
-    from landscape.directions import Direction
-    from landscape.evaluate import Evaluator
-    from landscape.metric import Metric
-    from landscape.problem import Problem
 
 DESCRIPTION = """Evaluate metrics on a plane or a line through a model's weights: filter-normalized random directions,
 towards other models, along a training trajectory, or the Hessian's eigenvectors.
 
-Example: mpirun -n 4 python -m landscape.surface --ckpt runs/a/checkpoint.pt --x=-1:1:51 --y=-1:1:51 --out a.h5
-Example: python -m landscape.surface --ckpt runs/a/checkpoint.pt --trajectory runs/a/trajectory --out path.h5
-Example: python -m landscape.surface --ckpt a.pt --to b.pt --batch-norm interpolate --out line.h5
+Examples:
+  a plane of a checkpoint, on 4 processes:
+    mpirun -n 4 python -m landscape.surface --ckpt runs/a/checkpoint.pt --x=-1:1:51 --y=-1:1:51 --out a.h5
+  a model of your own, made by the function `problem` in mine.py, as far as its loss grows tenfold:
+    python -m landscape.surface --problem mine:problem --metrics cross-entropy,accuracy --x auto --y auto --out mine.h5
+  the way of a training, and the way from one model to another:
+    python -m landscape.surface --ckpt runs/a/checkpoint.pt --trajectory runs/a/trajectory --out path.h5
+    python -m landscape.surface --ckpt a.pt --to b.pt --batch-norm interpolate --out line.h5
+  a fine picture from a tenth of its points:
+    python -m landscape.surface --ckpt runs/a/checkpoint.pt --y=-1:1:51 --adaptive 0.01 --out fine.h5
+
 A run that was stopped goes on when it is started again; the last line is the file written."""
 
 
@@ -41,14 +40,15 @@ class Arguments:
     """package.module:factory, a function that returns a landscape.problem.Problem; instead of --ckpt."""
     x: str = ""
     """First axis as low:high:count, in units of the direction; write --x=-1:1:51, which is the default of random
-    directions. That of --to is 0:1:51, with --and -0.25:1.25:61, and of --trajectory auto: the path with a margin."""
+    directions. That of --to is 0:1:51, with --and -0.25:1.25:61, and of --trajectory auto: the path with a margin.
+    Elsewhere auto (auto:FACTOR:COUNT, by default auto:10:51) goes as far as the first metric grows by the factor."""
     y: str = ""
     """Second axis likewise; without it a line is computed, but for --and and --trajectory."""
     metrics: str = "l2"
     """Names joined by commas: l2, l1, ssim, l4, their -lamp forms, each also as NAME@SET (sets train-normal,
     test-normal, test-anomalous), own (the loss as trained), auroc, gap (median score of anomalies less that of normal
-    images). Of a classifier, with sets train and test: l2, l1,
-    l4, their -lamp forms, cross-entropy, own, accuracy."""
+    images). Of a classifier, with sets train and test: l2, l1, l4, their -lamp forms, cross-entropy, own, accuracy. Of
+    a --problem: those and mse, cross-entropy and accuracy of logits, and the problem's own."""
     seed: int = 0
     """Seed of the directions."""
     planes: int = 1
@@ -81,18 +81,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     from training.farm import rank_of, world
 
     comm = world()
-    compute(arguments, *axes, comm)
+    compute(arguments, axes, comm)
     if rank_of(comm) == 0:
         print(arguments.out)
 
 
-def check_arguments(arguments: Arguments) -> tuple[Axis | None, Axis | None]:
+def check_arguments(arguments: Arguments) -> Axes:
     """The axes, None where a trajectory gives them; InputError for options that exclude each other or make no sense."""
     if (arguments.ckpt is None) == (arguments.problem == ""):
         raise InputError(
             "--ckpt, --problem: expected one of them, found " + ("both" if arguments.problem else "neither")
         )
     check_out(arguments.out)
+    return check_settings(arguments, arguments.x, arguments.y)
+
+
+def check_settings(arguments: Arguments, x: Any, y: Any) -> Axes:
+    """The axes; InputError for settings that make no sense, wherever the problem comes from."""
     for name, least in (("planes", 1), ("max_samples", 0), ("seed", 0)):
         if getattr(arguments, name) < least:
             option = "--" + name.replace("_", "-")
@@ -102,16 +107,18 @@ def check_arguments(arguments: Arguments) -> tuple[Axis | None, Axis | None]:
 
         check_tolerance(arguments.adaptive)
     check_options(arguments.plane, arguments.planes, arguments.batch_norm)
-    x, y = axes_of(arguments.plane, arguments.x, arguments.y)
-    points = arguments.planes * math.prod(len(axis.values) for axis in (x, y) if axis)
+    axes = axes_of(arguments.plane, x, y)
+    points = arguments.planes * math.prod(axis.count for axis in axes if axis)
     if points > LARGEST_SIZE:
         raise InputError(f"--x, --y, --planes: expected at most {LARGEST_SIZE} points in all, found {points}")
-    return x, y
+    return axes
 
 
-def compute(arguments: Arguments, x: Axis | None, y: Axis | None, comm: Any | None) -> None:
+def compute(arguments: Arguments, axes: Axes, comm: Any | None) -> None:
     """Evaluate what is not yet done of the grid, over all ranks; the root writes it to `arguments.out`."""
+    from landscape.determinism import check_deterministic
     from landscape.gridfile import GridWriter
+    from landscape.prepare import find_ranges, make_grid, prepare, range_lines, saved_directions
     from landscape.run import Surface
     from training.farm import rank_of, stop_all, together
 
@@ -119,16 +126,20 @@ def compute(arguments: Arguments, x: Axis | None, y: Axis | None, comm: Any | No
         if rank_of(comm) != 0:
             return None
         if not arguments.out.exists():
-            evaluator.at(0, [0.0] * len(planes[0]))  # a model or metric that cannot be used leaves no file behind
-        return GridWriter(arguments.out, grid, saved_directions(planes))
+            check_deterministic(ready.evaluator)  # a model or metric that cannot be used leaves no file behind
+        return GridWriter(arguments.out, grid, saved_directions(ready.planes))
 
-    evaluator, grid, planes = together(comm, lambda: prepare(arguments, x, y, comm))
+    ready = prepare(arguments, axes, comm)
+    # The root alone looks for a range: ranks may differ in the last digit.
+    found = together(comm, lambda: find_ranges(arguments, ready) if rank_of(comm) == 0 else ([], {}))
+    numeric, ranges = found if comm is None else comm.bcast(found)
+    grid = make_grid(arguments, ready, numeric, ranges, shlex.join(sys.argv))
     writer = together(comm, open_writer)
     if writer and "plane" in grid.meta:
         print(grid.meta["plane"]["summary"])
         print(*(f"note: {note}\n" for note in grid.meta["plane"]["notes"]), sep="", end="", file=sys.stderr)
     try:
-        report = Surface(evaluator, grid, writer, comm).run(arguments.adaptive, arguments.seed)
+        report = Surface(ready.evaluator, grid, writer, comm).run(arguments.adaptive, arguments.seed)
     except BaseException as error:
         if comm is not None:
             stop_all(comm, error)
@@ -137,116 +148,7 @@ def compute(arguments: Arguments, x: Axis | None, y: Axis | None, comm: Any | No
         if writer:
             writer.close()
     if report:
-        print(report)
-
-
-def prepare(
-    arguments: Arguments, x: Axis | None, y: Axis | None, comm: Any | None
-) -> "tuple[Evaluator, Grid, list[tuple[Direction, ...]]]":
-    """On each rank, collective: the problem on its device, its directions, and the empty grid with its provenance."""
-    from landscape.batchnorm import check_statistics
-    from landscape.evaluate import Evaluator
-    from landscape.metrics import resolve_metrics
-    from landscape.planes import Setting, axes_on, directions_digest, notes_on, planes_of
-    from landscape.precision import PRECISIONS
-    from training.device import choose_device, use_threads
-    from training.farm import local_ranks, together
-
-    rank, ranks, cores = local_ranks(comm)
-
-    def load() -> "tuple[torch.device, Problem, list[Metric]]":
-        use_threads(arguments.threads, ranks, cores)
-        device = choose_device(arguments.device, rank, ranks)
-        problem = load_problem(arguments)
-        check_statistics(problem.model)
-        return device, problem, resolve_metrics(problem, [name for name in arguments.metrics.split(",") if name])
-
-    device, problem, metrics = together(comm, load)  # all are known to be usable before the root makes planes for all
-    setting = Setting(
-        problem,
-        metrics[0],
-        1 if y is not None and len(y.values) == 1 and y.values[0] == 0 else 2,
-        arguments.planes,
-        arguments.seed,
-        arguments.normalization,
-        arguments.orthogonal,
-        arguments.batch_norm,
-        device,
-        arguments.out,
-    )
-    found = planes_of(arguments.plane, setting, comm)
-    x, y = axes_on(found, x, y)
-    planes = [plane[: setting.axes] for plane in found.planes]
-    evaluator = Evaluator(problem, metrics, planes, device, arguments.batch_norm, PRECISIONS[arguments.precision])
-    meta = provenance(arguments, problem, metrics, x, y, device)
-    meta["identity"] |= found.identity
-    meta["directions"] = directions_digest(planes)
-    if found.meta:
-        meta["plane"] = {**found.meta, "notes": notes_on(found, setting, x, y)}
-    grid = empty_grid(x, y, [metric.name for metric in metrics], arguments.planes, meta)
-    grid.paths = found.paths
-    return evaluator, grid, planes
-
-
-def load_problem(arguments: Arguments) -> "Problem":
-    from landscape.sources import from_checkpoint, from_factory
-
-    if arguments.ckpt is not None:
-        return from_checkpoint(arguments.ckpt, arguments.data_dir, arguments.max_samples)
-    return from_factory(arguments.problem, arguments.max_samples)
-
-
-def provenance(
-    arguments: Arguments, problem: "Problem", metrics: "list[Metric]", x: Axis, y: Axis, device: "torch.device"
-) -> dict[str, Any]:
-    """What the file says of itself; `identity` is what a later run must equal to complete it."""
-    from importlib.metadata import version
-
-    from landscape.problem import PERMUTATION_SEED
-
-    definitions = {
-        metric.name: {"definition": metric.definition, "over": list(metric.over), "transform": metric.transform}
-        for metric in metrics
-    }
-    identity = {
-        "weights": problem.weights_digest,
-        "data": problem.data_digest,
-        "model": problem.name,
-        "modules": hashlib.sha256(repr(problem.model).encode()).hexdigest(),
-        "order_seed": PERMUTATION_SEED,
-        "x": x.spec,
-        "y": y.spec,
-        "seed": arguments.seed,
-        "planes": arguments.planes,
-        "normalization": arguments.normalization,
-        "ignore": "biasbn",
-        "orthogonal": arguments.orthogonal,
-        "metrics": definitions,
-        "batch_norm": arguments.batch_norm,
-        "precision": arguments.precision,
-        "dtype": str(next(problem.model.parameters()).dtype).removeprefix("torch."),
-        "adaptive": arguments.adaptive,
-        "samples": {name: len(samples.inputs) for name, samples in problem.sets.items()},
-    }
-    return {
-        **problem.meta,
-        "identity": json.loads(json.dumps(identity)),
-        "name": problem.name,
-        "metrics": definitions,
-        "device": str(device),
-        "software": {package: version(package) for package in ("torch", "numpy", "h5py")},
-        "command": shlex.join(sys.argv),
-    }
-
-
-def saved_directions(planes: "list[tuple[Direction, ...]]") -> dict[str, Any]:
-    """The directions as arrays named `<plane>/<axis>/<parameter>`."""
-    return {
-        f"{plane}/{direction.name}/{name}": (tensor if tensor.element_size() >= 4 else tensor.float()).numpy()
-        for plane, directions in enumerate(planes)
-        for direction in directions
-        for name, tensor in direction.params.items()
-    }
+        print(*range_lines(grid), report, sep="\n")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 Worth it on a GPU, which one point of a small model leaves idle. The plain and the rewritten pass take one at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from landscape.nested import Nested, call, leaves, map_leaves
 from landscape.params import Params, params_of
 
 MOST_POINTS = 64  # a call's overhead is long since paid for
@@ -17,8 +19,8 @@ SHARE_OF_MEMORY = 0.5  # of what is free; the rest is for what the allocator can
 class VectorizedModel:
     """`model` in evaluation mode at several points of the plane through its base weights along `directions`."""
 
-    def __init__(self, model: nn.Module, directions: Sequence[Params]):
-        self.model = model
+    def __init__(self, model: nn.Module, directions: Sequence[Params], calling: Callable[[nn.Module, Any], Any] = call):
+        self.called = Called(model, calling)
         self.base = params_of(model) | {
             name: buffer.detach().clone()
             for name, buffer in model.named_buffers()
@@ -44,9 +46,34 @@ class VectorizedModel:
             stacked[name] = value
         return stacked
 
-    def __call__(self, weights: Params, inputs: Tensor) -> Tensor:
+    def __call__(self, weights: Params, inputs: Nested) -> Nested:
         """Outputs (P, B, …) of `inputs` (B, …) at each of the stacked `weights`."""
-        return vmap(lambda moved: functional_call(self.model, (moved, self.fixed), (inputs,)))(weights)
+        fixed = _prefixed(self.fixed)
+        seen = []  # outputs may hold more than tensors, which vmap does not take
+
+        def tensors(moved: Params) -> list[Tensor]:
+            output = functional_call(self.called, (_prefixed(moved), fixed), (inputs,))
+            seen.append(output)
+            return [leaf for leaf in leaves(output) if isinstance(leaf, Tensor)]
+
+        stacked = iter(vmap(tensors)(weights))
+        return map_leaves(lambda leaf: next(stacked) if isinstance(leaf, Tensor) else leaf, seen[0], once=False)
+
+
+class Called(nn.Module):
+    """`calling(model, inputs)` as a module, so that its weights can be exchanged."""
+
+    def __init__(self, model: nn.Module, calling: Callable[[nn.Module, Any], Any]):
+        super().__init__()
+        self.model = model
+        self.calling = calling
+
+    def forward(self, inputs: Nested) -> Nested:
+        return self.calling(self.model, inputs)
+
+
+def _prefixed(params: Params) -> Params:
+    return {f"model.{name}": tensor for name, tensor in params.items()}
 
 
 def points_that_fit(bytes_of_a_point: int, free: int) -> int:

@@ -253,7 +253,6 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         (("--renormalize",), "--renormalize: expected --directions or --eigenvectors, found random"),
         (("--batch-norm", "interpolate"), "--batch-norm interpolate: expected --to or --trajectory, found random"),
         (("--mark", to, "--planes", 2), "--planes 2: expected one plane"),
-        (("--x=auto",), "--x auto: expected --trajectory with it"),
     ]
     for options, message in cases:
         with pytest.raises(InputError) as caught:
