@@ -3,7 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from landscape.objective import Objective
 from landscape.problem import Problem, first
 from training.config import RunConfig
 
+Value = TypeVar("Value")
 AUROC = "auroc"
 WIDTH, GRID = 0.01, 400  # of the smoothed density: Gaussians of this share of the range, points
 
@@ -52,13 +53,21 @@ def measure(problem: Problem, settings: Settings, device: torch.device) -> Found
         measures(problem, settings, losses, device, found)
         found.seconds[group] = round(time.perf_counter() - start, 3)
     for name in set(settings.losses) - set(losses):  # the common L2 under another name
-        for what in (found.measures, found.notes):
-            copies = {key.replace("@l2", f"@{name}"): value for key, value in what.items() if "@l2" in key}
-            what.update({key: value for key, value in copies.items() if "level" not in key})  # type: ignore[arg-type]
+        found.measures |= renamed(found.measures, name)
+        found.notes |= renamed(found.notes, name)
         for curves in (found.directional, found.density):
             if "l2" in curves:
                 curves[name] = curves["l2"]
     return found
+
+
+def renamed(values: dict[str, Value], loss: str) -> dict[str, Value]:
+    """What is there under the common L2, as that of `loss`; fixed levels of the common L2 are its alone."""
+    return {
+        key.replace("@l2", f"@{loss}"): value
+        for key, value in values.items()
+        if "@l2" in key and not key.startswith(("radius_level", "area_level", "auroc"))
+    }
 
 
 def smaller(problem: Problem, settings: Settings) -> Problem:

@@ -1,6 +1,6 @@
 """Every command: its help, its speed, its last line; bad input gives one line, status 2 and no traceback."""
 
-import time
+import resource
 from pathlib import Path
 
 import pytest
@@ -30,16 +30,35 @@ def test_all_commands_are_known() -> None:
         "figures.scores",
         "figures.specification",
         "figures.convergence",
+        "landscape.convert",
+        "landscape.inspect",
+        "analysis.sharpness",
+        "analysis.relate",
+        "analysis.compare",
+        "analysis.topology",
+        "figures.relation",
+        "figures.bands",
+        "figures.density",
+        "figures.trajectory",
+        "figures.animate",
+        "figures.persistence",
+        "figures.viewer",
     } <= set(COMMANDS)
+
+
+def cpu_seconds() -> float:
+    """Processor time of all processes run so far: unlike the clock's, it does not depend on what else is running."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_answers_in_about_a_second_with_an_example(command: str) -> None:
     times = []
     for _ in range(2):
-        start = time.monotonic()
+        before = cpu_seconds()
         done = run_python("-m", command, "--help")
-        times.append(time.monotonic() - start)
+        times.append(cpu_seconds() - before)
     assert done.returncode == 0
     assert f"python -m {command}" in done.stdout
     assert "Example" in done.stdout
