@@ -24,7 +24,7 @@ from landscape.problem import Problem
 from landscape.saved import read_directions, renormalized
 from landscape.sources import load_tensors
 from training.command import InputError
-from training.farm import rank_of
+from training.farm import rank_of, together
 
 LEAST_ANGLE = 1e-6  # squared sine of the angle between x and y, below which they span no plane
 
@@ -71,20 +71,18 @@ def planes_of(options: PlaneOptions, setting: Setting, comm: Any | None = None) 
     """
     if options.kind == "random" and not options.mark:
         return random(options, setting)
-    result, problem = None, ""
-    if rank_of(comm) == 0:
-        try:
-            result = PLANES[options.kind](options, setting)
-            if result.identity and not options.renormalize:
-                result.identity |= {"normalization": "none", "ignore": "none"}
-            add_marks(result, options.mark, setting.problem.model)
-        except InputError as error:
-            problem = str(error)
-    if comm is not None:
-        result, problem = comm.bcast((result, problem))
-    if result is None:
-        raise InputError(problem)
-    return result
+
+    def make() -> Planes | None:
+        if rank_of(comm) != 0:
+            return None
+        result = PLANES[options.kind](options, setting)
+        if result.identity and not options.renormalize:
+            result.identity |= {"normalization": "none", "ignore": "none"}
+        add_marks(result, options.mark, setting.problem.model)
+        return result
+
+    made = together(comm, make)
+    return made if comm is None else comm.bcast(made)  # type: ignore[return-value]
 
 
 def random(options: PlaneOptions, setting: Setting) -> Planes:
