@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -10,16 +11,18 @@ from torch import Tensor
 
 from landscape.batchnorm import RECALIBRATION_BATCH, norms_with_statistics, recalibrate
 from landscape.directions import Direction
+from landscape.extremes import Extremes, ExtremesMetric
 from landscape.forward import Forward
-from landscape.metric import Metric
-from landscape.nested import Nested, moved, split
+from landscape.metric import Metric, group_sizes
+from landscape.nested import Nested, split
 from landscape.params import Mover
 from landscape.precision import PRECISIONS, Precision
-from landscape.problem import Problem, Samples, map_samples
+from landscape.problem import Problem, to_device
 from landscape.vectorize import VectorizedModel, points_that_fit
 from training.command import InputError
 
 Steps = Sequence[float]
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Evaluator:
@@ -41,14 +44,17 @@ class Evaluator:
         allow_rewrite: bool = True,
     ):
         self.metrics = metrics
+        sampled = [metric for metric in metrics if not isinstance(metric, ExtremesMetric)]
+        curved = [metric for metric in metrics if isinstance(metric, ExtremesMetric)]
+        self.extremes = Extremes(problem, curved, device, precision.dtype) if curved else None
         self.model = copy.deepcopy(problem.model).to(device, precision.dtype).eval()
         self.directions = [[direction.params for direction in plane] for plane in planes]
         self.movers = [Mover(self.model, directions) for directions in self.directions]
         self.forward = Forward(self.model, device, precision, allow_rewrite, problem.call)
         self.over = {
-            name: [metric for metric in metrics if name in metric.over]
+            name: [metric for metric in sampled if name in metric.over]
             for name in problem.sets
-            if any(name in metric.over for metric in metrics)
+            if any(name in metric.over for metric in sampled)
         }
         resident = {name: to_device(samples, device, precision.dtype) for name, samples in problem.sets.items()}
         self.blocks = {
@@ -61,7 +67,8 @@ class Evaluator:
         first = resident[next(iter(problem.sets))].inputs
         recalibrating = batch_norm == "recalibrate" and bool(norms_with_statistics(self.model))
         self.calibration = split(first, RECALIBRATION_BATCH) if recalibrating else ()
-        self.points_per_call = 1 if device.type == "cpu" or recalibrating else self._points_that_fit(device)
+        alone = device.type == "cpu" or recalibrating or self.extremes is not None
+        self.points_per_call = 1 if alone else self._points_that_fit(device)
 
     def at(self, plane: int, steps: Steps) -> np.ndarray:
         """Values and standard errors, (2, metrics), at θ + Σ steps·directions of `plane`."""
@@ -71,7 +78,7 @@ class Evaluator:
                 recalibrate(self.model, self.calibration, self.forward.calling)
         self.forward.refresh()
         parts = {name: self.forward.map(self._measure(name), blocks) for name, blocks in self.blocks.items()}
-        return self._reduce(parts)
+        return self._reduce(parts, self.extremes.at(self.model) if self.extremes else {})
 
     def at_many(self, plane: int, points: Sequence[Steps]) -> np.ndarray:
         """:meth:`at` for several points of a plane, (points, 2, metrics), in calls of `points_per_call` points each."""
@@ -93,7 +100,7 @@ class Evaluator:
         metrics = self.over[name]
         return lambda output, target: [metric.per_sample(output, target) for metric in metrics]
 
-    def _reduce(self, parts: dict[str, list[list[Tensor]]]) -> np.ndarray:
+    def _reduce(self, parts: dict[str, list[list[Tensor]]], whole: Mapping[str, float] = NOTHING) -> np.ndarray:
         """Metrics from the values of their samples, which come to the host here, in double precision."""
         values = {}
         for name, blocks in parts.items():
@@ -102,6 +109,9 @@ class Evaluator:
                 values[name, metric.name] = torch.cat(column).double().cpu().numpy()
         results = []
         for metric in self.metrics:
+            if metric.name in whole:
+                results.append((whole[metric.name], math.nan))
+                continue
             sizes = [group_sizes(self.counts[name], metric.group) for name in metric.over]
             results.append(metric.value([values[name, metric.name] for name in metric.over], sizes))
         return np.array(results, np.float64).T
@@ -113,11 +123,6 @@ class Evaluator:
         self.at(0, [0.0] * len(self.directions[0]))
         needed = torch.cuda.max_memory_allocated(device) - before
         return points_that_fit(needed, torch.cuda.mem_get_info(device)[0])
-
-
-def to_device(samples: Samples, device: torch.device, dtype: torch.dtype | None = None) -> Samples:
-    """`samples` on `device`, floating-point ones as `dtype`."""
-    return map_samples(lambda tensor: moved(tensor, device, dtype), samples)
 
 
 def samples_a_call(metrics: Sequence[Metric]) -> int:
@@ -140,9 +145,3 @@ def check_values(metric: Metric, parts: Sequence[Tensor], count: int) -> None:
         f"{metric.name}: expected one value for each {of}, {count} in all, found tensors of shape "
         f"{', '.join(str(tuple(part.shape)) for part in parts[:3])}{', …' if len(parts) > 3 else ''}"
     )
-
-
-def group_sizes(count: int, group: int) -> np.ndarray:
-    """Samples in each of the consecutive groups of `group` out of `count`; the last may be smaller."""
-    full, rest = divmod(count, group)
-    return np.array([group] * full + [rest] * (rest > 0), np.float64)

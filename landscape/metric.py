@@ -48,3 +48,9 @@ def weighted_mean(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[fl
             return mean, float("nan")
         spread = float((weights * weights) @ (x - mean) ** 2) * len(x) / (len(x) - 1)
         return mean, spread**0.5
+
+
+def group_sizes(count: int, group: int) -> np.ndarray:
+    """Samples in each of the consecutive groups of `group` out of `count`; the last may be smaller."""
+    full, rest = divmod(count, group)
+    return np.array([group] * full + [rest] * (rest > 0), np.float64)

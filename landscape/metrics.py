@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.extremes import extremes_metric, is_extremes
 from landscape.logits import GENERAL_METRICS, TARGETS
 from landscape.metric import FIRST_SET, Metric, Values
 from landscape.problem import Problem
@@ -137,6 +138,9 @@ def resolve_metrics(problem: Problem, names: Sequence[str]) -> list[Metric]:
 
 
 def _resolve(problem: Problem, name: str) -> Metric:
+    if is_extremes(name):
+        kind, _, loss = name.partition(":")
+        return extremes_metric(name, kind, _resolve(problem, loss or default_loss(problem)))
     known = {**METRICS, **problem.metrics}
     base, _, over = name.partition("@")
     if base not in known:
@@ -157,6 +161,13 @@ def _resolve(problem: Problem, name: str) -> Metric:
                 f"the targets in {which!r} are {TARGETS[metric.targets][1]}"
             )
     return replace(metric, name=name, over=sets)
+
+
+def default_loss(problem: Problem) -> str:
+    """The loss whose Hessian is meant where none is named: `l2`, or the first of the problem's own means."""
+    names = usable(problem)
+    means = [name for name in names if {**METRICS, **problem.metrics}[name].reduce is None]
+    return next((name for name in ("l2", *problem.metrics, *means) if name in means), "l2")
 
 
 def sets_of(metric: Metric, problem: Problem) -> tuple[str, ...]:

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from landscape.evaluate import group_sizes, to_device
 from landscape.fold import is_chain
-from landscape.metric import Metric
+from landscape.metric import Metric, group_sizes
 from landscape.nested import Nested, call, length, split
-from landscape.problem import Problem, Samples
+from landscape.problem import Problem, Samples, to_device
 from landscape.tangent import Chain
 from training.command import InputError
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.metric import Metric
-from landscape.nested import Nested, call, kind_of, leaves, length, map_leaves, named_leaves
+from landscape.nested import Nested, call, kind_of, leaves, length, map_leaves, moved, named_leaves
 from landscape.params import digest_of_tensors
 from training.command import InputError
 
@@ -116,3 +116,8 @@ def digest_of_sets(sets: Mapping[str, Samples]) -> str:
         for part, value in samples._asdict().items()
         for named in named_leaves(f"{name}.{part}", value)
     )
+
+
+def to_device(samples: Samples, device: torch.device, dtype: torch.dtype | None = None) -> Samples:
+    """`samples` on `device`, floating-point ones as `dtype`."""
+    return map_samples(lambda tensor: moved(tensor, device, dtype), samples)

@@ -48,7 +48,9 @@ class Arguments:
     """Names joined by commas: l2, l1, ssim, l4, their -lamp forms, each also as NAME@SET (sets train-normal,
     test-normal, test-anomalous), own (the loss as trained), auroc, gap (median score of anomalies less that of normal
     images). Of a classifier, with sets train and test: l2, l1, l4, their -lamp forms, cross-entropy, own, accuracy. Of
-    a --problem: those and mse, cross-entropy and accuracy of logits, and the problem's own."""
+    a --problem: those and mse, cross-entropy and accuracy of logits, and the problem's own. Of any: lambda-max,
+    lambda-min, lambda-ratio (|smallest / largest|), the extreme eigenvalues of the Hessian of the first loss, or of
+    another as lambda-ratio:own; slow."""
     seed: int = 0
     """Seed of the directions."""
     planes: int = 1

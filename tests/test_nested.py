@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from landscape.directions import random_directions
-from landscape.evaluate import Evaluator, to_device
+from landscape.evaluate import Evaluator
 from landscape.logits import (
     cross_entropy_of_logits,
     is_right_of_logits,
@@ -26,7 +26,7 @@ from landscape.nested import call_unpacked, chunk, joined, map_leaves, named_lea
 from landscape.objective import Objective
 from landscape.params import params_of
 from landscape.precision import PRECISIONS
-from landscape.problem import Problem, Samples, check_problem, digest_of_sets, subsample
+from landscape.problem import Problem, Samples, check_problem, digest_of_sets, subsample, to_device
 from training.command import InputError
 
 CPU = torch.device("cpu")
