@@ -161,14 +161,28 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
         for name, track in grid.paths.items():
             for part, values in vars(track).items():
                 file.create_dataset(f"paths/{name}/{part}", data=values)
-        for name, values in directions.items():
-            file.create_dataset(f"directions/{name}", data=values)
+        for number, (name, values) in enumerate(directions.items()):
+            # the model's order, as HDF5 lists names by the alphabet
+            file.create_dataset(f"directions/{name}", data=values).attrs["order"] = number
+        _link_for_xarray(file, grid)
         file.flush()
         image = file.id.get_file_image()
     with open(path, "wb") as new:
         new.write(image)
         new.flush()
         os.fsync(new.fileno())  # some disks say only now that they are full
+
+
+def _link_for_xarray(file: h5py.File, grid: Grid) -> None:
+    """Hard links in the root to axes, metrics and standard errors: NetCDF finds dimensions in a group and above it.
+
+    A metric whose name the root already has is left where it is.
+    """
+    links = {name: f"axes/{name}" for name in ("plane", "y", "x")}
+    links |= {name: f"metrics/{name}" for name in grid.values if name not in (*file, *links)}
+    links |= {f"{name}_stderr": f"stderr/{name}" for name in grid.stderr if f"{name}_stderr" not in (*file, *links)}
+    for link, name in links.items():
+        file[link] = file[name]
 
 
 def read_grid(path: Path | str) -> Grid:
@@ -190,17 +204,18 @@ def read_grid(path: Path | str) -> Grid:
 
 
 def _read(file: h5py.File) -> Grid:
+    meta = {name: json.loads(value) for name, value in file.attrs.items() if name not in ("format", "format_version")}
+    definitions = list(meta.get("metrics", ()))  # in the order asked for; HDF5 lists names by the alphabet
+    names = sorted(file["metrics"], key=lambda name: definitions.index(name) if name in definitions else -1)
     return Grid(
         Axis("x", _array(file["axes/x"])),
         Axis("y", _array(file["axes/y"])),
-        values={name: _array(dataset) for name, dataset in file["metrics"].items()},
+        values={name: _array(file["metrics"][name]) for name in names},
         stderr={name: _array(dataset) for name, dataset in file["stderr"].items()},
         done=_array(file["done"]).astype(bool),
         evaluated=_array(file["evaluated"]).astype(bool),
         interpolation_error={name: float(_array(error)) for name, error in file["interpolation_error"].items()},
-        meta={
-            name: json.loads(value) for name, value in file.attrs.items() if name not in ("format", "format_version")
-        },
+        meta=meta,
         paths={
             name: Track(*(_array(file[f"paths/{name}/{part}"]) for part in ("coordinates", "distance", "updates")))
             for name in sorted(file.get("paths", {}), key=lambda name: (name != TRAJECTORY, name))

@@ -45,6 +45,7 @@ class GridWriter(GridStore):
                 self.grid = read_grid(path)
                 check_same(path, self.grid.meta.get("identity"), grid.meta["identity"])
                 check_layout(path, self.grid, grid)
+                in_order_of(grid, self.grid)
                 self.grid.evaluated &= self.grid.done  # where a kill came between the two, the point is to be done
             else:
                 _create(path, grid, directions)
@@ -121,6 +122,12 @@ def check_layout(path: Path, found: Grid, wanted: Grid) -> None:
         for name in ("values", "stderr", "interpolation_error")
     ):
         raise damaged(path)
+
+
+def in_order_of(wanted: Grid, found: Grid) -> None:
+    """Bring the metrics of `found`, which HDF5 lists by the alphabet, into the order of `wanted`, as results come."""
+    found.values = {name: found.values[name] for name in wanted.values}
+    found.stderr = {name: found.stderr[name] for name in wanted.values}
 
 
 def lock_path(path: Path) -> Path:

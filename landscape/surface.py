@@ -1,6 +1,7 @@
 """`python -m landscape.surface`: the loss surface of a checkpoint, or of a user's own problem, as an HDF5 grid."""
 
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -132,7 +133,7 @@ def compute(arguments: Arguments, axes: Axes, comm: Any | None) -> None:
     # The root alone looks for a range: ranks may differ in the last digit.
     found = together(comm, lambda: find_ranges(arguments, ready) if rank_of(comm) == 0 else ([], {}))
     numeric, ranges = found if comm is None else comm.bcast(found)
-    grid = make_grid(arguments, ready, numeric, ranges, " ".join(sys.argv))
+    grid = make_grid(arguments, ready, numeric, ranges, shlex.join(sys.argv))
     writer = together(comm, open_writer)
     if writer and "plane" in grid.meta:
         print(grid.meta["plane"]["summary"])

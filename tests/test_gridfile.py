@@ -13,8 +13,9 @@ import pytest
 from conftest import BIN, ROOT, run_python
 from test_surface import same_content
 
-from landscape.grid import empty_grid, parse_axis, read_grid
+from landscape.grid import Grid, empty_grid, parse_axis, read_grid
 from landscape.gridfile import GridWriter, lock_path
+from landscape.surface import main
 from training.command import InputError
 
 
@@ -137,3 +138,41 @@ def until(condition, seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end, "the run did not get far enough in time"
         time.sleep(0.01)
+
+
+def test_resumed_values_go_to_their_metrics_whatever_the_alphabet(tmp_path: Path) -> None:
+    def named() -> Grid:
+        made = grid()
+        for part in (made.values, made.stderr, made.interpolation_error):
+            part["auroc"] = part.pop("l2")  # so: own, auroc
+        made.meta["metrics"]["auroc"] = {"transform": "none"}
+        return made
+
+    first = GridWriter(tmp_path / "g.h5", named(), {})
+    first.write([((0, 1, 1), point(2.0))])
+    first.close()
+    again = GridWriter(tmp_path / "g.h5", named(), {})
+    assert list(again.grid.values) == ["own", "auroc"]
+    again.write([((0, 1, 2), point(2.0))])
+    again.close()
+    final = read_grid(tmp_path / "g.h5")
+    for column in (1, 2):
+        assert (final.values["own"][0, 1, column], final.values["auroc"][0, 1, column]) == (2, 3)
+        assert final.stderr["own"][0, 1, column] == 0.2
+
+
+def test_a_run_of_metrics_out_of_the_alphabet_goes_on(tmp_path: Path) -> None:
+    def run() -> None:
+        main(["--problem", "problems:quadratic", "--x=-1:1:5", "--metrics", "l2,l1", "--threads", "1", "--out", out])
+
+    out = str(tmp_path / "g.h5")
+    run()
+    whole = read_grid(tmp_path / "g.h5")
+    with h5py.File(out, "r+") as file:
+        for name in ("done", "evaluated"):
+            file[name][0, 0, 1::2] = False
+        for name in ("metrics/l1", "metrics/l2", "stderr/l1", "stderr/l2"):
+            file[name][0, 0, 1::2] = np.nan
+    run()
+    for name, values in read_grid(tmp_path / "g.h5").values.items():
+        np.testing.assert_allclose(values, whole.values[name])

@@ -1,0 +1,107 @@
+"""`python -m landscape.inspect`: what a file holds, how far it is, where it came from, and how to go on with it."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from landscape.describe import About, describe
+from training.command import InputError, command, parse
+
+DESCRIPTION = """Say what files hold: grid files (also while they grow), checkpoints, results, reference files.
+
+Example: python -m landscape.inspect runs/a/surface.h5
+Example: python -m landscape.inspect runs/a/checkpoint.pt runs/a/surface.h5 --json"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """One or more files."""
+    json: bool = False
+    """Print JSON only: a list, an object a file, null for numbers that JSON has not."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(Arguments, argv, "landscape.inspect", DESCRIPTION)
+    if not arguments.files:
+        raise InputError("files: expected one or more, found none")
+    found = [describe(path) for path in arguments.files]
+    if arguments.json:
+        print(json.dumps(plain(found), indent=1, allow_nan=False))
+    else:
+        print("\n\n".join(text_of(about) for about in found))
+
+
+def plain(value: Any) -> Any:
+    """With null for numbers that JSON has not."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def text_of(about: About) -> str:
+    """What was found as lines for the eye: first what the file is, last the commands."""
+    lines = [f"{about['file']}: {about['kind']}" + _version(about)]
+    if "progress" in about:
+        lines += [_axes(about), _progress(about)]
+        lines += [line for name, metric in about["metrics"].items() for line in _metric(name, metric)]
+    for name, size in about.get("directions", {}).items():
+        lines.append(f"  direction {name}: {size['numbers']} numbers in {size['parameters']} parameters")
+    shown = ("file", "kind", "format", "format_version", "newest_version", "planes", "axes", "progress", "directions")
+    rest = {name: value for name, value in about.items() if name not in (*shown, "commands", "origin")}
+    if "progress" in about:
+        del rest["metrics"]
+    lines += [f"  {name}: {_value(value)}" for name, value in {**rest, **about.get("origin", {})}.items() if value]
+    for name, line in about.get("commands", {}).items():
+        lines.append(f"  {name} with: {line}" if line else f"  {name} with: no command is recorded")
+    return "\n".join(lines)
+
+
+def _version(about: About) -> str:
+    return f", format {about['format']} {about['format_version']}" if "format" in about else ""
+
+
+def _axes(about: About) -> str:
+    axes = [
+        f"{name} {axis['low']:g}:{axis['high']:g}:{axis['points']}"
+        for name, axis in about["axes"].items()
+        if name == "x" or axis["points"] > 1
+    ]
+    return f"  axes {', '.join(axes)}; {about['planes']} {'line' if len(axes) == 1 else 'plane'}(s)"
+
+
+def _progress(about: About) -> str:
+    counts = about["progress"]
+    parts = [f"{counts['done']} of {counts['points']} points done"]
+    parts += [f"{counts[name]} {name}" for name in ("evaluated", "interpolated", "diverged")]
+    errors = [metric["interpolation_error"] for metric in about["metrics"].values()]
+    if known := [error for error in errors if error is not None]:
+        parts.append(f"largest interpolation error {max(known):.2%} of the range")
+    return "  " + ", ".join(parts) + ("" if counts["complete"] else ": unfinished")
+
+
+def _metric(name: str, metric: About) -> list[str]:
+    lines = [f"  metric {name}: {metric['definition']}" if "definition" in metric else f"  metric {name}"]
+    places = [(which, metric[which]) for which in ("minimum", "maximum") if metric[which]]
+    return lines + [
+        f"    {which} {at['value']:.6g} at x={at['x']:g}, y={at['y']:g}, plane {at['plane']}" for which, at in places
+    ]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items() if not isinstance(item, dict))
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+if __name__ == "__main__":
+    raise SystemExit(command(main)())
