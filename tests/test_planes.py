@@ -100,7 +100,7 @@ def test_several_points_in_one_call_move_the_statistics_too(tmp_path: Path) -> N
     options = PlaneOptions(to=other(tmp_path, 1))
     metrics = resolve_metrics(problem, ["l2"])
     plane = planes_of(options, Setting(problem, metrics[0], batch_norm="interpolate")).planes[0]
-    model = VectorizedModel(problem.model, [step.params for step in plane])
+    model = VectorizedModel(problem.model.eval(), [step.params for step in plane])
     x, t = problem.sets["train"]
     weights = model.weights(torch.tensor([[0.0], [1.0]], dtype=torch.float64))
     found = (model(weights, x) - t).square().sum(2).mean(1)
