@@ -1,5 +1,6 @@
 # make demo: train two autoencoders on shipped digits, compute their surfaces, draw Figures 1 and 2, print AUROC.
 # make paper: the experiments of docs/paper.md, sweeps, tables and figures, into out/paper. PROFILE=2core or full.
+# make sharpness: the experiments of docs/sharpness.md, into out/paper too.
 # make test, make test-slow, make lint. Each sets up .venv first if it is not there.
 
 PYTHON ?= python3
@@ -32,7 +33,7 @@ demo: $(ready)
 	@$(python) -m analysis.tables runs $(OUT)/l2 $(OUT)/l2-lamp --out $(OUT)/auroc.md
 	@ls $(OUT)/*/checkpoint.pt $(OUT)/*.h5 $(OUT)/*.png
 
-include paper.mk
+include paper.mk sharpness.mk
 
 $(ready): setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv

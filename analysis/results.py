@@ -109,8 +109,9 @@ def read_runs(path: Path) -> list[Run]:
 
 def _run(path: Path, line: int, header: list[str], row: list[str], border: int) -> Run:
     settings = {name: text for name, text in zip(header[:border], row[:border], strict=True) if name != "run"}
+    failed = row[border] == "failed"  # whose settings may not be known
     for name in ("batch_size", "epochs", "seed"):
-        if not settings[name].isdecimal():
+        if not settings[name].isdecimal() and not (failed and not settings[name]):
             raise InputError(
                 f"{path}, line {line}: expected a whole number as {name}, found {settings[name]!r}; re-make the file"
             )

@@ -170,7 +170,8 @@ class Worker:
         try:
             self.measure(task)
         except InputError as error:
-            write_report(task.report, Report(task.name, settings_of(self.arguments), error=str(error)))
+            config = vars(config_of(task.checkpoint))
+            write_report(task.report, Report(task.name, settings_of(self.arguments), config=config, error=str(error)))
 
     def measure(self, task: Task) -> None:
         from landscape.sources import from_checkpoint
@@ -179,6 +180,18 @@ class Worker:
         most = max(settings.images, settings.test_images)
         problem = from_checkpoint(task.checkpoint, self.arguments.data_dir, most)
         write_report(task.report, report_of(problem, settings, task.name, self.device))
+
+
+def config_of(path: Path) -> Any:
+    """The config of a checkpoint, or an object without fields if it cannot be read."""
+    from types import SimpleNamespace
+
+    from training.checkpoint import load_checkpoint
+
+    try:
+        return load_checkpoint(path).config
+    except InputError:
+        return SimpleNamespace()
 
 
 def report_of(problem: "Problem", settings: Settings, name: str, device: "torch.device") -> Report:

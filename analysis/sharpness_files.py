@@ -131,7 +131,7 @@ class Table:
 
     def write(self) -> None:
         rows = [row_of(self.reports[task.name], self.columns) for task in self.tasks if task.name in self.reports]
-        header = ("run", *CONFIG, "status", "error", "epoch", *KEPT, "digest", "images", *self.columns)
+        header = ("run", *CONFIG, "status", "error", "epoch", *KEPT, "digest", "data_digest", "images", *self.columns)
         write_whole(self.path, csv_text([header, *rows]))
 
     @property
@@ -155,4 +155,14 @@ def row_of(report: Report, columns: Sequence[str]) -> list[Any]:
     kept = [text(report.metrics.get(name)) for name in KEPT]
     values = [text(report.measures.get(name)) for name in columns]
     images = report.settings["images"]
-    return [report.name, *config, *status, text(report.epoch), *kept, report.digest, images, *values]
+    return [
+        report.name,
+        *config,
+        *status,
+        text(report.epoch),
+        *kept,
+        report.digest,
+        report.data_digest,
+        images,
+        *values,
+    ]

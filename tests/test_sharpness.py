@@ -9,6 +9,7 @@ import pytest
 from conftest import run_python, train_small
 
 from analysis.measures import MEASURES
+from analysis.results import read_runs
 from analysis.sharpness import main
 from analysis.sharpness_files import Table, Task, read_report, sweep_tasks
 from training.command import InputError, command
@@ -106,6 +107,7 @@ def test_a_checkpoint_that_cannot_be_used_is_a_row_with_its_error(checkpoints: l
     assert (failed["status"], done["status"]) == ("failed", "done")
     assert "damaged or foreign file" in failed["error"]
     assert float(done["half_curvature@l2"]) > 0
+    assert [run.trouble for run in read_runs(out)] == ["failed", ""]
 
 
 def test_a_sweep_is_measured_where_it_is_finished(checkpoints: list[Path], tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+# make sharpness PROFILE=2core: what docs/sharpness.md reports, into out/paper; PROFILE=full: more seeds and batch sizes.
+# Needs the full data in LANDSCAPE_DATA. Every command goes on where it was stopped and does nothing where it is done.
+
+measured := $(PAPER)/measured
+
+.PHONY: sharpness sharpness-figures
+
+sharpness: $(ready)
+	$(mpi) -m training.sweep sweeps/$(PROFILE)/sharpness.toml --out $(PAPER)/sharpness
+	$(mpi) -m analysis.sharpness --sweep $(PAPER)/sharpness --out $(measured)/sharpness.csv
+	$(mpi) -m training.sweep sweeps/$(PROFILE)/twins.toml --out $(PAPER)/twins
+	$(mpi) -m analysis.sharpness --sweep $(PAPER)/twins --out $(measured)/twins.csv
+	$(python) -m analysis.relate $(measured)/sharpness.csv --out $(measured)/sharpness_relate.csv
+	$(python) -m analysis.relate $(measured)/sharpness.csv --out $(measured)/sharpness_relate.md
+	$(python) -m analysis.compare $(measured)/sharpness.csv --a loss=l2 --b loss=l2-lamp --out $(measured)/sharpness_lamp.csv
+	$(python) -m analysis.compare $(measured)/sharpness.csv --a loss=l2 --b loss=l2-lamp --out $(measured)/sharpness_lamp.md
+	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=0.2 --out $(measured)/twins_sam.csv
+	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=0.2 --out $(measured)/twins_sam.md
+	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --out $(measured)/twins_reverse.csv
+	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --out $(measured)/twins_reverse.md
+	$(MAKE) sharpness-figures
+
+# One model a loss: its bands over directions and its spectral density.
+run_of = $(wildcard $(PAPER)/sharpness/*normal=$(NORMAL)$(comma)*loss=$(1)$(comma)batch_size=128$(comma)*seed=0/checkpoint.pt)
+
+sharpness-figures: $(ready)
+	$(python) -m analysis.sharpness --ckpt "$(call run_of,l2)" --density-steps 60 --out $(measured)/l2.json
+	$(python) -m analysis.sharpness --ckpt "$(call run_of,l2-lamp)" --density-steps 60 --out $(measured)/l2-lamp.json
+	$(python) -m figures.bands $(measured)/l2.json $(measured)/l2-lamp.json --names L2 L2-LAMP --out $(PAPER)/bands.png
+	$(python) -m figures.density $(measured)/l2.json $(measured)/l2-lamp.json --names L2 L2-LAMP --out $(PAPER)/density.png
+	$(python) -m figures.relation scatter $(measured)/sharpness.csv --measure half_curvature@l2 --out $(PAPER)/scatter.png
+	$(python) -m figures.relation heatmap $(measured)/sharpness_relate.csv --out $(PAPER)/heatmap.png
+	$(python) -m figures.relation pairs $(measured)/twins_sam.csv --names plain SAM --out $(PAPER)/twins-sam.png
+	$(python) -m figures.relation pairs $(measured)/twins_reverse.csv --names plain reverse --out $(PAPER)/twins-reverse.png
