@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from landscape.problem import Problem, Samples
     from landscape.sources import from_checkpoint
 
+    __version__: str
+
 __all__ = ["Grid", "Metric", "Problem", "Samples", "compute", "from_checkpoint", "read_grid"]
 
 #: name -> its module, imported when the name is first used: torch takes seconds
@@ -29,6 +31,10 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # told once, in setup.cfg
+        from importlib.metadata import version
+
+        return version("loss-landscape")
     if name not in HOMES:
         raise AttributeError(f"module 'landscape' has no attribute {name!r}")
     return getattr(import_module(f"landscape.{HOMES[name]}"), name)

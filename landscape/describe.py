@@ -1,11 +1,8 @@
 """What a file of this project, or of the reference tool, holds: plain values, for :mod:`landscape.inspect` to print."""
 
-import csv
 import dataclasses
-import json
 import math
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +11,10 @@ import numpy as np
 
 from landscape.grid import FORMAT, VERSION, Axis, Grid, damaged, open_file, read_grid
 from landscape.gridfile import lock_path
+from landscape.known import About, about_text
 from landscape.reference import read_reference, read_reference_directions
 from training.command import InputError
 from training.config import RunConfig
-
-About = dict[str, Any]
-
-#: the first columns of a table -> what it is
-TABLES: dict[tuple[str, ...], str] = {
-    ("id", "label", "score"): "anomaly scores of a run, a row a test image (training.train)",
-    ("id", "digit", "predicted"): "predictions of a classifier, a row a test image (training.train)",
-    ("epoch", "updates", "loss"): "history of a run, a row an evaluation (training.train)",
-    ("run", "dataset", "task"): "results of a sweep, a row a run (training.sweep)",
-    ("run", "epoch", "updates"): "history of a sweep, a row an evaluation (training.sweep)",
-    ("task", "batch_size", "base"): "LAMP against base, a row a pair of runs (analysis.pairs)",
-    ("batch_size", "base", "optimizer", "what"): "averages over pairs of runs (analysis.pairs)",
-    ("optimizer", "loss", "lamp_scale"): "an ablation, a row a specification (analysis.specification)",
-    ("plane", "y", "x", "metric", "value"): "a surface, a row a point and metric (landscape.convert --to csv)",
-    ("dimension", "birth", "death"): "basins and hills of a surface (analysis.topology)",
-}
 
 
 def describe(path: Path) -> About:
@@ -45,7 +27,7 @@ def describe(path: Path) -> About:
         return {"file": str(path), **_hdf5(path)}
     if start.startswith(b"PK"):
         return {"file": str(path), **_checkpoint(path)}
-    return {"file": str(path), **_text(path)}
+    return {"file": str(path), **about_text(path)}
 
 
 def _hdf5(path: Path) -> About:
@@ -199,50 +181,3 @@ def training_command(config: RunConfig, folder: Path) -> str:
             continue
         words += [option if value else "--no-" + option[2:]] if isinstance(value, bool) else [option, str(value)]
     return shlex.join([*words, "--out", str(folder)])
-
-
-def _text(path: Path) -> About:
-    try:
-        text = path.read_text()
-    except UnicodeDecodeError:
-        raise foreign(path) from None
-    return _json(path, text) if text.lstrip().startswith(("{", "[")) else _table(path, text)
-
-
-def _json(path: Path, text: str) -> About:
-    try:
-        content = json.loads(text)
-    except ValueError:
-        raise foreign(path) from None
-    if not isinstance(content, dict):
-        raise foreign(path)
-    for keys, (kind, kept) in JSONS.items():
-        if set(keys) <= set(content):
-            return {"kind": kind, **kept(content)}
-    raise foreign(path)
-
-
-#: keys that a JSON file has -> what it is, and what is said of it
-JSONS: dict[tuple[str, ...], tuple[str, Callable[[About], About]]] = {
-    ("config", "digest", "data_digest"): ("metrics of a run (training.train)", dict),
-    ("metric", "plane", "basins", "features"): (
-        "basins and hills of a surface (analysis.topology)",
-        lambda content: {name: content[name] for name in ("metric", "plane", "basins", "hills") if name in content},
-    ),
-}
-
-
-def _table(path: Path, text: str) -> About:
-    lines = list(csv.reader(line for line in text.splitlines() if not line.startswith("#")))
-    if lines:
-        for columns, kind in TABLES.items():
-            if tuple(lines[0][: len(columns)]) == columns:
-                return {"kind": f"table: {kind}", "columns": lines[0], "rows": len(lines) - 1}
-    raise foreign(path)
-
-
-def foreign(path: Path) -> InputError:
-    return InputError(
-        f"{path}: expected a grid file, a checkpoint, a file in the reference tool's layout, or a JSON or CSV result "
-        "of this project, found another or a damaged file"
-    )

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from landscape.describe import About, describe
+from landscape.describe import describe
+from landscape.known import About
 from training.command import InputError, command, parse
 
 DESCRIPTION = """Say what files hold: grid files (also while they grow), checkpoints, results, reference files.
@@ -46,6 +47,13 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+#: what :func:`text_of` says in lines of their own
+SHOWN = (
+    *("file", "kind", "format", "format_version", "newest_version", "planes", "axes", "progress", "directions"),
+    *("measures", "commands", "origin"),
+)
+
+
 def text_of(about: About) -> str:
     """What was found as lines for the eye: first what the file is, last the commands."""
     lines = [f"{about['file']}: {about['kind']}" + _version(about)]
@@ -54,7 +62,19 @@ def text_of(about: About) -> str:
         lines += [line for name, metric in about["metrics"].items() for line in _metric(name, metric)]
     for name, size in about.get("directions", {}).items():
         lines.append(f"  direction {name}: {size['numbers']} numbers in {size['parameters']} parameters")
-    shown = ("file", "kind", "format", "format_version", "newest_version", "planes", "axes", "progress", "directions")
+    lines += [_measure(name, measure) for name, measure in about.get("measures", {}).items()]
+    shown = (
+        "file",
+        "kind",
+        "measures",
+        "format",
+        "format_version",
+        "newest_version",
+        "planes",
+        "axes",
+        "progress",
+        "directions",
+    )
     rest = {name: value for name, value in about.items() if name not in (*shown, "commands", "origin")}
     if "progress" in about:
         del rest["metrics"]
@@ -93,6 +113,14 @@ def _metric(name: str, metric: About) -> list[str]:
     return lines + [
         f"    {which} {at['value']:.6g} at x={at['x']:g}, y={at['y']:g}, plane {at['plane']}" for which, at in places
     ]
+
+
+def _measure(name: str, measure: About) -> str:
+    value = "no value" if measure["value"] is None else f"{measure['value']:.6g}"
+    error = "" if measure["stderr"] is None else f" ± {measure['stderr']:.2g}"
+    residual = "" if measure["residual"] is None else f", residual {measure['residual']:.2g}"
+    units = f" {measure['units']}" if measure["units"] not in (None, "1") else ""
+    return f"  measure {name}: {value}{error}{units}{residual}"
 
 
 def _value(value: Any) -> str:

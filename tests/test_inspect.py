@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,14 @@ import h5py
 import numpy as np
 import pytest
 from conftest import ROOT
+from made_measures import MEASURES, write_measures
 from test_convert import convert, made, stored
 from test_gridfile import grid, point
 
+from analysis.compare import main as compare
+from analysis.relate import main as relate
+from analysis.settings import Settings
+from analysis.sharpness_files import Report, Table, Task, write_report
 from landscape.describe import surface_command, training_command
 from landscape.grid import read_grid
 from landscape.gridfile import GridWriter
@@ -152,6 +158,39 @@ def test_the_files_of_a_run_are_known(checkpoint: Path, capsys: Captured) -> Non
     assert metrics["auroc"] == load_checkpoint(checkpoint).metrics["auroc"]
     assert scores["kind"].startswith("table: anomaly scores")
     assert history["rows"] == 2
+
+
+def test_reports_and_tables_of_sharpness(tmp_path: Path, capsys: Captured) -> None:
+    settings = Settings(losses=("l2",))
+    measures = {"trace@l2": 1234.5, "trace@l2:stderr": 6.0, "lambda_max@l2": 8.5, "lambda_max@l2:residual": 0.01}
+    report = Report("a", asdict(settings), "abc", measures=measures | {"radius_double@l2": None}, notes={"x": "why"})
+    task = Task("a", tmp_path / "a.pt", tmp_path / "a.json")
+    write_report(task.report, report)
+    Table(tmp_path / "many.csv", [task], json.loads(task.report.read_text())["settings"])
+    one, many = told(capsys, task.report, tmp_path / "many.csv")
+    assert one["kind"] == "report of sharpness (analysis.sharpness)"
+    assert list(one["measures"]) == ["trace@l2", "lambda_max@l2", "radius_double@l2"]
+    assert one["measures"]["trace@l2"]["stderr"] == 6
+    assert one["measures"]["trace@l2"]["definition"] == f"tr H by Hutchinson's estimator, {settings.probes} probes"
+    assert many["kind"].startswith("table: sharpness of many models")
+    assert many["rows"] == 1
+    assert main([str(task.report)]) == 0
+    text = capsys.readouterr().out
+    assert "measure trace@l2: 1234.5 ± 6 loss\n" in text
+    assert "measure lambda_max@l2: 8.5 loss, residual 0.01\n" in text
+    assert "measure radius_double@l2: no value" in text
+    assert "notes: x why" in text
+
+
+def test_tables_of_relations_and_of_differences(tmp_path: Path, capsys: Captured) -> None:
+    table = write_measures(tmp_path / "s.csv", MEASURES)
+    relate([str(table), "--resamples", "100", "--permutations", "99", "--out", str(tmp_path / "relate.csv")])
+    groups = ["--a", "loss=l2", "--b", "loss=l2-lamp", "--resamples", "100"]
+    compare([str(table), *groups, "--out", str(tmp_path / "compare.csv")])
+    related, compared = told(capsys, tmp_path / "relate.csv", tmp_path / "compare.csv")
+    assert related["kind"] == "table: sharpness against AUROC, a row a measure and statistic (analysis.relate)"
+    assert compared["kind"] == "table: two groups of models compared, a row a measure (analysis.compare)"
+    assert compared["rows"] == len((tmp_path / "compare.csv").read_text().splitlines()) - 1
 
 
 @pytest.mark.parametrize(
