@@ -18,6 +18,7 @@ from training.plan import config_from_text
 RESULTS = ROOT / "results"
 ACCURACY = 0.03  # AUROC, and accuracy of classifiers: other machines round otherwise, and training amplifies it
 FIT = 0.25  # relative, of the common training L2
+SHARPNESS = 0.5  # relative: models that round otherwise end elsewhere, and kinds of training differ by factors
 
 
 def sweeps() -> list[Path]:
@@ -82,6 +83,27 @@ def test_a_cheap_row_is_trained_again(path: Path, data_dir: str) -> None:
     name = "auroc" if row["auroc"] else "accuracy"
     assert measured[name] == pytest.approx(float(row[name]), abs=ACCURACY)
     assert last.checkpoint.data_digest == row["data_digest"]
+
+
+@pytest.mark.slow
+def test_the_sharpness_of_a_cheap_row_is_measured_again(tmp_path: Path, data_dir: str) -> None:
+    import torch
+
+    from analysis.measuring import measure
+    from analysis.settings import Settings
+    from landscape.sources import from_checkpoint
+    from training.checkpoint import save_checkpoint
+    from training.fit import train
+
+    torch.set_num_threads(2)
+    row = min(done_rows(RESULTS / "twins.csv"), key=lambda row: estimated_seconds(config_from_text(row)))
+    config, settings = config_from_text(row), Settings()
+    *_, last = train(config, load_split(config, data_dir), torch.device("cpu"))
+    save_checkpoint(last.checkpoint, tmp_path / "checkpoint.pt")
+    problem = from_checkpoint(tmp_path / "checkpoint.pt", data_dir, max(settings.images, settings.test_images))
+    measures = measure(problem, settings, torch.device("cpu")).measures
+    for name in ("half_curvature@l2", "delta_large@l2", "ratio_large@l2", "trace@l2"):
+        assert measures[name] == pytest.approx(float(row[name]), rel=SHARPNESS), name
 
 
 def test_a_config_is_read_back_from_its_text() -> None:
