@@ -73,6 +73,16 @@ def stopping(parse: Any) -> Any:
     return parse_and_stop
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_each_example_on_a_line_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module: Any = importlib.import_module(command)
+    with pytest.raises(SystemExit):
+        module.main(["--help"])
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    for line in LINE.findall(module.DESCRIPTION):
+        assert line.strip() in shown
+
+
 def test_a_wrong_option_is_not_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit):
         test_examples_are_understood("landscape.inspect", ["a.h5", "--no-such-option"], monkeypatch)

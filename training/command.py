@@ -32,6 +32,25 @@ def launched_rank() -> int:
     return 0
 
 
+def with_examples_apart(description: str) -> str:
+    """`description` with each `Example: …`, and a command in the line after it, on an indented line of its own.
+
+    The command line's help joins the lines of a paragraph, except where they are indented.
+    """
+    lines: list[str] = []
+    inside = False
+    for line in description.splitlines():
+        is_next = inside and line.lstrip().startswith(("python -m ", "mpirun "))
+        if line.startswith("Example: ") or is_next:
+            heading = [] if inside else ["Examples:"] if not lines or not lines[-1] else ["", "Examples:"]
+            lines += [*heading, "  " + line.removeprefix("Example: ").strip()]
+            inside = True
+        else:
+            lines += ["", line] if inside and line else [line]
+            inside = False
+    return "\n".join(lines)
+
+
 def parse(config: type[T], argv: Sequence[str] | None, prog: str, description: str) -> T:
     """Make `config` (a dataclass) from the command line; `--help` and wrong usage exit with 0 and 2."""
     import tyro
@@ -40,7 +59,7 @@ def parse(config: type[T], argv: Sequence[str] | None, prog: str, description: s
         lambda: tyro.cli(
             config,
             prog=f"python -m {prog}",
-            description=description,
+            description=with_examples_apart(description),
             args=None if argv is None else list(argv),
             config=(tyro.conf.OmitArgPrefixes,),
         )
@@ -57,7 +76,7 @@ def parse_one_of(
         lambda: tyro.extras.subcommand_cli_from_dict(
             choices,
             prog=f"python -m {prog}",
-            description=description,
+            description=with_examples_apart(description),
             args=None if argv is None else list(argv),
             config=(tyro.conf.OmitArgPrefixes,),
         )

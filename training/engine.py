@@ -123,7 +123,7 @@ class Together:
 
 def together_key(config: RunConfig) -> Hashable | None:
     """Configs with equal keys can be trained together; None: alone."""
-    if config.task != "reconstruct":
+    if config.task != "reconstruct" or config.model != "autoencoder":  # a stack is of autoencoders alone
         return None
     return stack_key(config), config.batch_size, config.image_size, config.patches
 
