@@ -68,7 +68,10 @@ MEASURES: dict[str, Measure] = {
         scale=True,
     ),
     "area_level": Measure(
-        "area with L ≤ {level}, for the common L2 alone", "this toolkit", "as area_double", filters=True
+        "area with L ≤ {level}, for the common L2 alone",
+        "this toolkit",
+        "squared step / filter norm, at most 4",
+        filters=True,
     ),
     "keskar": Measure(
         "max L − L₀ over |δᵢ| ≤ ε(|θᵢ| + 1), ε = {keskar_eps}: {steps} steps of ascent from {restarts} starts",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +125,13 @@ def _measure(name: str, measure: About) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict) and "summary" in value:
+        return "; ".join([value["summary"], *value.get("notes", ())])
     if isinstance(value, dict):
-        return ", ".join(f"{name} {item}" for name, item in value.items() if not isinstance(item, dict))
+        told = {name: item for name, item in value.items() if not isinstance(item, dict) and item not in ("", None)}
+        return ", ".join(f"{name} {_value(item)}" for name, item in told.items())
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return f"{value[:12]}…"  # a digest is told apart by its beginning; --json has all of it
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value)

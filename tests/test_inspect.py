@@ -109,6 +109,10 @@ def test_a_checkpoint_and_the_command_that_trains_it_again(checkpoint: Path, tmp
     assert about["digest"] == loaded.digest
     assert about["metrics"]["auroc"] == loaded.metrics["auroc"]
     assert about["config"]["loss"] == "l2-lamp"
+    assert main([str(tmp_path / "checkpoint.pt")]) == 0
+    text = capsys.readouterr().out
+    assert f"  digest: {loaded.digest[:12]}…\n" in text
+    assert "train_dir" not in text  # what is empty is left out
     line = shlex.split(about["commands"]["repeat"])
     assert line[:3] == ["python", "-m", "training.train"]
     train([*line[3:-1], str(tmp_path / "again"), "--threads", "1"])
