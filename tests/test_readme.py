@@ -53,17 +53,6 @@ def test_one_model_step_by_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_cluster_line_with_mpirun_for_srun(checkpoint: Path, tmp_path: Path) -> None:
-    sweep, surface = re.findall(r"^srun .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    line = surface.replace("srun --ntasks 64", "mpirun -n 3").replace(":101", ":9")
-    run(line.replace("runs/a/checkpoint.pt", str(checkpoint)), tmp_path)
-    assert (tmp_path / "surface.h5").exists()
-    line = sweep.replace("srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8", "mpirun -n 3")
-    run(line.replace("full/table1", "demo"), tmp_path)
-    assert (tmp_path / "runs/table1/results.csv").read_text().count(",done,") == 8
-
-
-@pytest.mark.slow
 def test_the_full_data(tmp_path: Path, data_dir: str) -> None:
     lines = [line for line in COMMANDS if "--dataset mnist " in line or "mvtec" in line]
     assert len(lines) == 2
