@@ -29,6 +29,6 @@ sharpness-figures: $(ready)
 	$(python) -m figures.bands $(measured)/l2.json $(measured)/l2-lamp.json --names L2 L2-LAMP --out $(PAPER)/bands.png
 	$(python) -m figures.density $(measured)/l2.json $(measured)/l2-lamp.json --names L2 L2-LAMP --out $(PAPER)/density.png
 	$(python) -m figures.relation scatter $(measured)/sharpness.csv --measure half_curvature@l2 --out $(PAPER)/scatter.png
-	$(python) -m figures.relation heatmap $(measured)/sharpness_relate.csv --out $(PAPER)/heatmap.png
+	$(python) -m figures.relation heatmap $(measured)/sharpness_relate.csv --measures @l2 --out $(PAPER)/heatmap.png
 	$(python) -m figures.relation pairs $(measured)/twins_sam.csv --names plain SAM --out $(PAPER)/twins-sam.png
 	$(python) -m figures.relation pairs $(measured)/twins_reverse.csv --names plain reverse --out $(PAPER)/twins-reverse.png

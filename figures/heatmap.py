@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from analysis.measured import chosen_measures
 from analysis.relations import Relation, read_relations
 from figures.style import PAGE
-from training.command import InputError
 
 DIVERGING = "PuOr"  # Brewer: safe for the colour-blind, white at 0
 NAMES = {
@@ -27,10 +27,7 @@ def read_cells(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[str],
     """Measures, statistics and (measures, statistics, 3) values with their intervals; NaN is what there is not."""
     found = read_relations(path)
     there = list(dict.fromkeys(relation.measure for relation in found))
-    for name in wanted:
-        if name not in there:
-            raise InputError(f"--measures {name}: expected names among {', '.join(there)}, found another")
-    measures = [name for name in there if not wanted or name in wanted]
+    measures = chosen_measures(there, wanted, path)
     statistics = list(dict.fromkeys(relation.statistic for relation in found))
     cells = np.full((len(measures), len(statistics), 3), np.nan)
     for relation in found:

@@ -59,7 +59,7 @@ class Heatmap:
     out: Path
     """The figure: .png, .pdf or .svg."""
     measures: tuple[str, ...] = ()
-    """Measures; all if none."""
+    """Measures: whole names (trace@l2), names for all losses (trace), or losses for all names (@l2); all if none."""
 
 
 @dataclass(frozen=True)
