@@ -71,7 +71,7 @@ def half_curvature(objective: Objective, probes: int, seed: int) -> Estimate:
     Such a direction is, in each filter f, uniform on the sphere of radius ‖w_f‖ in n_f dimensions and independent of
     the others, so E[d d'] is ‖w_f‖²/n_f on the diagonal: ½ Σ_f (‖w_f‖²/n_f) tr H_ff. Estimated by probes d that have
     the same second moments, Rademacher signs times ‖w_f‖/√n_f, and 0 where directions do not move. In units of the
-    loss; unchanged when filters before a batch norm are rescaled.
+    loss per squared step; unchanged when filters before a batch norm are rescaled.
     """
     probe = rademacher(objective.size, probes, seed) * filter_scales(objective.model, objective.names)
     forms = objective.quadratic_forms(probe)

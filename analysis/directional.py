@@ -36,13 +36,14 @@ class Growth:
 
     def ratio(self, radius: float) -> tuple[float, float]:
         """L/L₀ likewise."""
-        return mean_and_error(self.values[:, self._at(radius)] / self.base)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return mean_and_error(self.values[:, self._at(radius)] / self.base)
 
     def radius_of(self, level: float) -> tuple[float, float]:
         """The radius at which the mean over directions first crosses `level`, and its jackknife standard error.
 
-        Linear in the radius between the radii measured; (NaN, NaN) where it does not cross within them, or where L₀ is
-        beyond the level already.
+        Linear between the radii measured, in the squared radius up to the first, where a loss is a parabola; (NaN, NaN)
+        where it does not cross within them.
         """
         whole = crossing(self.radii, self.base, self.mean, level)
         count = len(self.values)
@@ -76,7 +77,8 @@ def crossing(radii: Floats, base: float, curve: Floats, level: float) -> float:
     at = int(passed[0])
     if not np.isfinite(y[at + 1]):
         return float(x[at])
-    return float(x[at] + (x[at + 1] - x[at]) * y[at] / (y[at] - y[at + 1]))
+    share = float(y[at] / (y[at] - y[at + 1]))
+    return float(x[1] * share**0.5) if at == 0 else float(x[at] + (x[at + 1] - x[at]) * share)
 
 
 @dataclass(frozen=True)

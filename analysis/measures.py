@@ -14,6 +14,7 @@ FORET = "Foret et al., ICLR 2021"
 KWON = "Kwon et al., ICML 2021"
 ANDRIUSHCHENKO = "Andriushchenko et al., ICML 2023"
 GHORBANI = "Ghorbani et al., ICML 2019"
+SQUARED = "loss per squared weight"
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,21 @@ MEASURES: dict[str, Measure] = {
     "ratio_small": Measure("L/L₀ at radius {small}, the same mean", LI, "1", filters=True, scale=True),
     "ratio_large": Measure("as ratio_small, at radius {large}", LI, "1", filters=True, scale=True),
     "radius_double": Measure(
-        "the radius at which the mean of L over those directions first is 2·L₀; greater is flatter",
+        "the radius at which the mean of L over those directions first is 2·L₀, infinite beyond 1; greater is flatter",
         "this toolkit",
         "step / filter norm",
         filters=True,
         scale=True,
     ),
     "radius_level": Measure(
-        "the radius at which that mean first is {level}, for the common L2 alone; greater is flatter",
+        "the radius at which that mean first is {level}, for the common L2 alone; 0 above it, infinite beyond 1",
         "this toolkit",
         "step / filter norm",
         filters=True,
     ),
     "area_double": Measure(
-        "area with L ≤ 2·L₀ within [−1, 1]², mean over {planes} filter-normalized random planes; greater is flatter",
+        "area with L ≤ 2·L₀ within [−1, 1]², mean over {planes} filter-normalized random planes of 7×7 "
+        "points and the spline of log L through them, too coarse where radius_double is below 0.2; greater is flatter",
         "this toolkit",
         "squared step / filter norm, at most 4",
         filters=True,
@@ -74,27 +76,30 @@ MEASURES: dict[str, Measure] = {
         filters=True,
     ),
     "keskar": Measure(
-        "max L − L₀ over |δᵢ| ≤ ε(|θᵢ| + 1), ε = {keskar_eps}: {steps} steps of ascent from {restarts} starts",
+        "largest L − L₀ found over |δᵢ| ≤ ε(|θᵢ| + 1), ε = {keskar_eps}: {steps} steps of ascent, {restarts} starts",
         KESKAR,
     ),
     "keskar_ratio": Measure("keskar / L₀", KESKAR, "1", scale=True),
     "keskar_paper": Measure("100·keskar / (1 + L₀), as the paper has it", KESKAR, "%"),
     "sam": Measure(
-        "max L − L₀ over ‖δ‖ ≤ ρ = {rho}, the images one batch: {steps} steps of ascent from {restarts} starts", FORET
+        "largest L − L₀ found over ‖δ‖ ≤ ρ = {rho}, the images one batch: {steps} steps of ascent, {restarts} starts",
+        FORET,
     ),
     "asam": Measure(
-        "max L − L₀ over ‖δ/|θ|‖ ≤ ρ = {adaptive_rho}, elementwise: {steps} steps of ascent from {restarts} starts",
+        "largest L − L₀ found over ‖δ/|θ|‖ ≤ ρ = {adaptive_rho}, elementwise: {steps} steps, {restarts} starts",
         KWON,
         filters=True,
     ),
     "asam_mean": Measure(
         "mean of L(θ + σ|θ|∘z) − L₀, σ = {sigma}, z standard normal, {draws} draws", ANDRIUSHCHENKO, filters=True
     ),
-    "trace": Measure("tr H by Hutchinson's estimator, {probes} probes", GHORBANI),
-    "lambda_max": Measure("largest eigenvalue of H by Lanczos' method, residual in the `:residual` column", GHORBANI),
-    "lambda_min": Measure("smallest eigenvalue of H, likewise", GHORBANI),
+    "trace": Measure("tr H by Hutchinson's estimator, {probes} probes", GHORBANI, SQUARED),
+    "lambda_max": Measure(
+        "largest eigenvalue of H by Lanczos' method to a relative residual of {tolerance}", GHORBANI, SQUARED
+    ),
+    "lambda_min": Measure("smallest eigenvalue of H, likewise", GHORBANI, SQUARED),
     "auroc_radius": Measure(
-        "the radius at which the mean AUROC over those directions has first fallen by {fall}; greater is more robust",
+        "the radius at which the mean AUROC over those directions has first fallen by {fall}, infinite beyond 1",
         "this toolkit",
         "step / filter norm",
         filters=True,

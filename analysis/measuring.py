@@ -21,24 +21,31 @@ from training.config import RunConfig
 
 Value = TypeVar("Value")
 AUROC = "auroc"
+COMMON_ALONE = ("radius_level", "area_level", "auroc_radius")  # of fixed levels of the common L2, and of AUROC
 WIDTH, GRID = 0.01, 400  # of the smoothed density: Gaussians of this share of the range, points
 
 
 @dataclass
 class Found:
-    """Measures by column, notes on those that have no value, and the curves that figures draw."""
+    """Measures by column, notes on those that have no value, and the curves that figures draw.
+
+    beyond: the columns whose value is greater than any that was measured: radii not reached, and losses that diverged.
+    """
 
     measures: dict[str, float | None] = field(default_factory=dict)
+    beyond: list[str] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     directional: dict[str, Any] = field(default_factory=dict)
     density: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def put(self, measure: str, loss: str, value: float, stderr: float | None = None, note: str = "") -> None:
-        """Store a value, with its standard error if it has one; what is not finite is missing, and `note` says why."""
+        """Store a value, with its standard error if it has one; what is NaN is missing, and `note` says why."""
         self.measures[column(measure, loss)] = finite(value)
         if stderr is not None:
             self.measures[column(f"{measure}:stderr", loss)] = finite(stderr)
+        if math.isinf(value):
+            self.beyond.append(column(measure, loss))
         if not math.isfinite(value):
             self.notes[column(measure, loss)] = note or f"{value}"
 
@@ -47,7 +54,8 @@ def measure(problem: Problem, settings: Settings, device: torch.device) -> Found
     """All measures of `problem` under `settings.losses`, and the radius to which AUROC holds where there is one."""
     problem = smaller(problem, settings)
     found = Found()
-    losses = [name for name in settings.losses if name == settings.losses[0] or not same_as_l2(problem, name)]
+    known = "l2" in settings.losses
+    losses = [name for name in settings.losses if not (known and same_as_l2(problem, name))]
     for group, measures in GROUPS.items():
         start = time.perf_counter()
         measures(problem, settings, losses, device, found)
@@ -63,11 +71,13 @@ def measure(problem: Problem, settings: Settings, device: torch.device) -> Found
 
 def renamed(values: dict[str, Value], loss: str) -> dict[str, Value]:
     """What is there under the common L2, as that of `loss`; fixed levels of the common L2 are its alone."""
-    return {
-        key.replace("@l2", f"@{loss}"): value
-        for key, value in values.items()
-        if "@l2" in key and not key.startswith(("radius_level", "area_level", "auroc"))
-    }
+    renamed = {}
+    for key, value in values.items():
+        measure, _, rest = key.partition("@")
+        of, colon, kind = rest.partition(":")
+        if of == "l2" and measure not in COMMON_ALONE:
+            renamed[f"{measure}@{loss}{colon}{kind}"] = value
+    return renamed
 
 
 def smaller(problem: Problem, settings: Settings) -> Problem:
@@ -102,7 +112,7 @@ def directional(problem: Problem, settings: Settings, losses: list[str], device:
     if AUROC in growths:
         growth = growths[AUROC]
         beyond = f"AUROC has not fallen by {settings.fall:g} within radius {RADII[-1]:g}"
-        found.put("auroc_radius", "l2", *growth.radius_of(growth.base - settings.fall), beyond)
+        found.put("auroc_radius", "l2", *reached(growth.radius_of(growth.base - settings.fall)), beyond)
         found.directional[AUROC] = curves_of(growth)
 
 
@@ -112,14 +122,18 @@ def put_growth(found: Found, loss: str, growth: Growth, planes: Planes, settings
         found.put(f"delta_{size}", loss, *growth.delta(radius))
         found.put(f"ratio_{size}", loss, *growth.ratio(radius))
     within = f"within radius {RADII[-1]:g}"
-    found.put("radius_double", loss, *growth.radius_of(2 * growth.base), f"L does not double {within}")
+    found.put("radius_double", loss, *reached(growth.radius_of(2 * growth.base)), f"L does not double {within}")
     found.put("area_double", loss, *planes.area(2 * growth.base))
     if loss == "l2":
-        above = f"L at the model, {growth.base:.4g}, is above the level {settings.level:g}"
-        note = above if growth.base > settings.level else f"L does not reach {settings.level:g} {within}"
-        value, error = growth.radius_of(settings.level) if growth.base <= settings.level else (math.nan, math.nan)
-        found.put("radius_level", loss, value, error, note)
+        below = growth.base <= settings.level
+        radius = reached(growth.radius_of(settings.level)) if below else (0.0, 0.0)
+        found.put("radius_level", loss, *radius, f"L does not reach {settings.level:g} {within}")
         found.put("area_level", loss, *planes.area(settings.level))
+
+
+def reached(radius: tuple[float, float]) -> tuple[float, float]:
+    """A radius and its error as it is, or infinite where it was not reached within the radii measured."""
+    return radius if math.isfinite(radius[0]) else (math.inf, math.nan)
 
 
 def curves_of(growth: Growth) -> dict[str, Any]:
@@ -137,7 +151,7 @@ def worst_case(problem: Problem, settings: Settings, losses: list[str], device: 
         search = (settings.steps, settings.restarts, settings.seed)
         rise = keskar(objective, settings.keskar_eps, *search).value
         found.put("keskar", name, rise)
-        found.put("keskar_ratio", name, rise / base)
+        found.put("keskar_ratio", name, rise / base if base else math.nan, note="L is 0 at the model")
         found.put("keskar_paper", name, 100 * rise / (1 + base))
         found.put("sam", name, ball(objective, settings.rho, *search).value)
         found.put("asam", name, ball(objective, settings.adaptive_rho, *search, objective.base.abs()).value)
@@ -159,12 +173,10 @@ def hessian(problem: Problem, settings: Settings, losses: list[str], device: tor
             max_products=settings.max_products,
         )
         for measure, pairs in (("lambda_max", extremes.largest), ("lambda_min", extremes.smallest)):
-            found.put(measure, name, float(pairs.values[0]))
-            found.measures[column(f"{measure}:residual", name)] = finite(float(pairs.residuals[0]))
-            if not pairs.converged[0]:
-                found.notes[column(measure, name)] = (
-                    f"not converged to {settings.tolerance:g} after {extremes.products} products"
-                )
+            value, residual = float(pairs.values[0]), float(pairs.residuals[0])
+            note = f"not converged to {settings.tolerance:g} after {extremes.products} products, at {value:.6g}"
+            found.put(measure, name, value if pairs.converged[0] else math.nan, note=note)
+            found.measures[column(f"{measure}:residual", name)] = finite(residual)
         if settings.density_steps:
             spectrum = spectral_density(
                 objective.products, objective.size, settings.density_steps, settings.density_probes, settings.seed

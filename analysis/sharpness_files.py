@@ -14,8 +14,9 @@ from training.config import RunConfig
 from training.results import csv_text
 
 FORMAT = "landscape-sharpness"
+VERSION = 2  # of what measures mean: reports of another are not mixed with
 CONFIG = tuple(field.name for field in dataclasses.fields(RunConfig))
-KEPT = ("train_l2", "auroc", "auroc_stderr", "auroc_low", "auroc_high")
+KEPT = ("train_l2", "auroc", "auroc_stderr", "auroc_low", "auroc_high", "stopped_at_fit")
 EXTRAS = ("", ":stderr", ":residual")
 
 
@@ -39,11 +40,13 @@ class Report:
     epoch: int | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, float | None] = field(default_factory=dict)
+    beyond: list[str] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     directional: dict[str, Any] = field(default_factory=dict)
     density: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    version: int = VERSION
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -116,6 +119,11 @@ class Table:
         if not task.report.exists():
             return
         report = read_report(task.report)
+        if report.version != VERSION:
+            raise InputError(
+                f"{task.report}: expected a report of version {VERSION}, found {report.version}, whose measures mean "
+                "something else; choose another --out, or delete the folder"
+            )
         if report.settings != self.settings:
             differ = [name for name, value in self.settings.items() if report.settings.get(name) != value]
             raise InputError(
@@ -145,7 +153,7 @@ class Table:
 
 
 def row_of(report: Report, columns: Sequence[str]) -> list[Any]:
-    """A report as a row of the table; what is missing is empty."""
+    """A report as a row of the table; what is missing is empty, what is beyond all that was measured `inf`."""
 
     def text(value: Any) -> Any:
         return f"{value:.6g}" if isinstance(value, float) else "" if value is None else value
@@ -153,7 +161,7 @@ def row_of(report: Report, columns: Sequence[str]) -> list[Any]:
     config = [report.config.get(name, "") for name in CONFIG]
     status = ["failed" if report.error else "done", report.error]
     kept = [text(report.metrics.get(name)) for name in KEPT]
-    values = [text(report.measures.get(name)) for name in columns]
+    values = ["inf" if name in report.beyond else text(report.measures.get(name)) for name in columns]
     images = report.settings["images"]
     return [
         report.name,

@@ -13,7 +13,7 @@ SMALL_SIZE = 32  # up to here the matrix is multiplied with a whole basis at onc
 LARGEST_BASIS = 200
 RANK_TOLERANCE = 1e-10  # what is left of a vector that lies within the space, relative to it
 BASIS_BYTES = 2**30  # of the basis of the Krylov space; beyond it the search is restarted
-FLOOR = 0.01  # of the largest |eigenvalue|: what tolerances are relative to at the least
+FLOOR = 1e-4  # of the largest |eigenvalue|: what tolerances are relative to at the least; rounding is below it
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def extreme_eigenvalues(
     """The `largest` largest and `smallest` smallest eigenvalues of the symmetric matrix H (P, P), P = `size`.
 
     Thick-restart Lanczos (Wu and Simon, SIAM J. Matrix Anal. Appl. 2000) with full reorthogonalisation, both ends from
-    one Krylov space. An eigenvalue has converged when ‖Hv − λv‖ <= tol·max(|λ|, 0.01·max|λ|). The search ends when all
+    one Krylov space. An eigenvalue has converged when ‖Hv − λv‖ <= tol·max(|λ|, 10⁻⁴·max|λ|), far below which
+    a Ritz value that is still on its way to the end of the spectrum does not pass. The search ends when all
     have, or before it would spend more than `max_products` products, and the result says which. Of an eigenvalue that
     occurs several times only `block` copies are sure to be found, where `block` vectors are multiplied at a time.
 

@@ -60,6 +60,7 @@ def test_the_radius_of_a_level_is_where_the_mean_curve_crosses() -> None:
     ("curve", "level", "radius"),
     [
         ([2.0, 6.0], 4.0, 1.5),
+        ([2.0, 6.0], 1.25, 0.5),  # a parabola up to the first radius
         ([2.0, math.inf], 4.0, 1.0),
         ([0.9, 0.7], 0.8, 1.5),
         ([2.0, 6.0], 1.0, 0.0),

@@ -122,3 +122,13 @@ def test_products_in_single_precision_bound_what_converges() -> None:
 def test_counts_that_make_no_sense_are_refused(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         extreme_eigenvalues(product_with(torch.eye(100, dtype=torch.float64)), 100, **options)
+
+
+def test_an_end_near_zero_is_not_taken_for_found_on_the_way() -> None:
+    """A smallest eigenvalue of a hundredth of the largest: a Ritz value that is still above 0 must not pass."""
+    values = np.concatenate([[-100.0], np.linspace(-5, 5, 298), [30_000.0]])
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(300, 300)))[0]
+    matrix = torch.from_numpy(basis * values @ basis.T)
+    found = extreme_eigenvalues(lambda v: v @ matrix, 300, 1, 1, tol=0.03)
+    assert found.converged
+    assert found.smallest.values[0] == pytest.approx(-100, rel=0.01)

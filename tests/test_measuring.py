@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.measures import MEASURES, column
-from analysis.measuring import Found, measure, same_as_l2
+from analysis.measuring import Found, measure, renamed, same_as_l2
 from analysis.settings import Settings
 from landscape.metric import Metric
 from landscape.problem import Problem, Samples
@@ -123,8 +123,34 @@ def test_own_of_a_plain_l2_model_is_not_measured_twice() -> None:
 
 def test_what_has_no_value_says_why() -> None:
     settings = replace(QUICK, level=1e-3, fall=0.9, steps=1, probes=2)
-    notes = measure(autoencoder(), settings, CPU).notes
-    assert "is above the level 0.001" in notes["radius_level@l2"]
-    assert "AUROC has not fallen by 0.9 within radius 1" in notes["auroc_radius@l2"]
+    found = measure(autoencoder(), settings, CPU)
+    assert found.measures["radius_level@l2"] == 0  # the model itself is above the level
+    assert "AUROC has not fallen by 0.9 within radius 1" in found.notes["auroc_radius@l2"]
+    assert "auroc_radius@l2" in found.beyond
     tight = replace(settings, tolerance=1e-12, max_products=5)
-    assert "not converged to 1e-12 after" in measure(autoencoder(), tight, CPU).notes["lambda_max@l2"]
+    found = measure(autoencoder(), tight, CPU)
+    assert "not converged to 1e-12 after" in found.notes["lambda_max@l2"]
+    assert found.measures["lambda_max@l2"] is None
+    assert found.measures["lambda_max@l2:residual"] > 0
+
+
+def test_own_is_measured_where_the_common_l2_is_not() -> None:
+    problem = autoencoder()
+    problem.meta["config"] = {"patches": 1, "loss": "l2", "loss_factor": 1.0, "reduction": "mean"}
+    found = measure(problem, replace(QUICK, losses=("l1", "own"), steps=1, probes=2), CPU)
+    assert {"trace@l1", "trace@own"} <= set(found.measures)
+    assert found.measures["trace@own"] != found.measures["trace@l1"]
+
+
+def test_copies_of_the_common_l2_are_of_it_alone() -> None:
+    values = {"trace@l2": 1, "trace@l2:stderr": 2, "trace@l2-lamp": 3, "radius_level@l2": 4, "auroc_radius@l2": 5}
+    assert renamed(values, "own") == {"trace@own": 1, "trace@own:stderr": 2}
+
+
+def test_a_loss_of_zero_has_no_ratio() -> None:
+    problem = autoencoder()
+    images = problem.sets["train-normal"].inputs
+    exact = Problem(problem.model, {"train-normal": Samples(images, problem.model(images).detach())})
+    found = measure(exact, replace(QUICK, losses=("l2",), steps=1, probes=2), CPU)
+    assert found.measures["keskar_ratio@l2"] is None
+    assert found.notes["keskar_ratio@l2"] == "L is 0 at the model"
