@@ -14,10 +14,10 @@ sharpness: $(ready)
 	$(python) -m analysis.relate $(measured)/sharpness.csv --out $(measured)/sharpness_relate.md
 	$(python) -m analysis.compare $(measured)/sharpness.csv --a loss=l2 --b loss=l2-lamp --out $(measured)/sharpness_lamp.csv
 	$(python) -m analysis.compare $(measured)/sharpness.csv --a loss=l2 --b loss=l2-lamp --out $(measured)/sharpness_lamp.md
-	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=0.2 --out $(measured)/twins_sam.csv
-	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=0.2 --out $(measured)/twins_sam.md
-	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --out $(measured)/twins_reverse.csv
-	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --out $(measured)/twins_reverse.md
+	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=0.2 --measures @l2 --out $(measured)/twins_sam.csv
+	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=0.2 --measures @l2 --out $(measured)/twins_sam.md
+	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --measures @l2 --out $(measured)/twins_reverse.csv
+	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --measures @l2 --out $(measured)/twins_reverse.md
 	$(MAKE) sharpness-figures
 
 # One model a loss: its bands over directions and its spectral density.
