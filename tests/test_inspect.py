@@ -180,8 +180,8 @@ def test_reports_and_tables_of_sharpness(tmp_path: Path, capsys: Captured) -> No
     assert many["rows"] == 1
     assert main([str(task.report)]) == 0
     text = capsys.readouterr().out
-    assert "measure trace@l2: 1234.5 ± 6 loss\n" in text
-    assert "measure lambda_max@l2: 8.5 loss, residual 0.01\n" in text
+    assert "measure trace@l2: 1234.5 ± 6 loss per squared weight\n" in text
+    assert "measure lambda_max@l2: 8.5 loss per squared weight, residual 0.01\n" in text
     assert "measure radius_double@l2: no value" in text
     assert "notes: x why" in text
 
