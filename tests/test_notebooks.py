@@ -12,7 +12,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def code_of(path: Path) -> str:
     cells = nbformat.read(path, as_version=4).cells
-    return "\n".join(cell.source for cell in cells if cell.cell_type == "code").replace("%matplotlib inline", "")
+    lines = [line for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines()]
+    return "\n".join(line for line in lines if not line.startswith("%"))
 
 
 def test_there_are_three() -> None:
