@@ -104,13 +104,12 @@ def test_checkpoints_that_never_reached_the_fit_are_left_out(tmp_path: Path) -> 
     cells = [cell | {"until_l2": 8.0, "train_l2": 7.9} for cell in design(digits=[0, 1])]
     cells[0] |= {"train_l2": 8.1}  # of L2
     cells[1] |= {"train_l2": 8.00000001}  # rounding
-    cells[3] |= {"train_l2": 20.0}  # of LAMP
-    cells[4] |= {"train_l2": 20.0, "until_l2": 0.0}
-    cells[1] |= {"until_l2": 0.0} | {"until_l2": 8.0}
+    cells[5] |= {"train_l2": 20.0}  # of LAMP
+    cells[4] |= {"train_l2": 20.0, "until_l2": 0.0}  # no fit was asked for
     pairs = pairs_of(write_measures(tmp_path / "s.csv", KNOWN, cells), free=("until_l2",))
     assert pairs.notes[0] == "Left out, train_l2 above until_l2: 1 of A, 1 of B."
     assert len(pairs.a.runs) == 18 - 2
-    assert len([note for note in pairs.notes if "without a partner" in note]) == 1
+    assert pairs.notes[1:] == ["Left out, without a partner of equal settings: 1 of A, 1 of B."]
     never = [cell | {"until_l2": 8.0, "train_l2": 9.0} for cell in cells]
     with pytest.raises(InputError, match="expected checkpoints that reached the fit of until_l2, found none"):
         pairs_of(write_measures(tmp_path / "n.csv", KNOWN, never))
