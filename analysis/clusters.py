@@ -1,8 +1,10 @@
-"""Cluster bootstrap: digits are drawn, and within each drawn digit training seeds, with all of a seed's checkpoints.
+"""Two-way cluster bootstrap: digits are drawn, and training seeds, the same draw of seeds for all drawn digits.
 
-Checkpoints of a digit share its images and difficulty, those of a seed too their initial weights: drawn one by one they
-would look like more evidence than they are (Field and Welsh 2007, "Bootstrapping clustered data"; Davison and Hinkley
-1997, section 3.8).
+Checkpoints of a digit share its images and difficulty: drawn one by one they would look like more evidence than they
+are. Seeds are crossed with digits: a seed gives the same initial weights for every digit, so that its checkpoints of
+different digits are not independent either, and seeds drawn anew within each digit would average away what a seed does
+to all of them. A row therefore stands in a resample (times its digit was drawn) × (times its seed was drawn) times
+(Davison and Hinkley 1997, section 3.8; Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1).
 """
 
 import math
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+ENOUGH_SEEDS = 5
 DEFINED = 0.9  # the share of resamples in which a statistic must be defined for its interval to be given
 
 
@@ -35,42 +38,69 @@ class Draws:
             np.add.at(weights, (resample[:, None], rows[None, :]), drawn)
         return weights
 
+    def merged(self) -> "Draws":
+        """The same resamples with all rows as one: the mean within is then the statistic of the whole resample."""
+        pooled = self.pooled()
+        return Draws(self.count, [np.arange(pooled.shape[1])], [np.arange(self.count)], [pooled])
+
+    def split(self, labels: Ints) -> "Draws":
+        """The same resamples with each digit's rows parted by labels (n,), so that parts take the digits' place."""
+        parts = [
+            (rows[labels[rows] == label], resample, weights[:, labels[rows] == label])
+            for rows, resample, weights in zip(self.rows, self.resample, self.weights, strict=True)
+            for label in np.unique(labels[rows])
+        ]
+        return Draws(self.count, [part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts])
+
     def mean_within(self, statistic: Callable[[Ints, Floats], Floats], keep: Bools, least: int = 2) -> Floats:
         """The mean over the drawn digits of `statistic(rows, weights) -> (draws,)`, of rows that are kept -> (R,).
 
-        A draw in which the statistic is NaN, and a digit with fewer than `least` kept rows, is left out of its
+        A draw with fewer than `least` different kept rows, or in which the statistic is NaN, is left out of its
         resample's mean; NaN if there is no other.
         """
         total, number = np.zeros(self.count), np.zeros(self.count)
         for rows, resample, weights in zip(self.rows, self.resample, self.weights, strict=True):
             if keep[rows].sum() >= least and len(resample):
-                values = statistic(rows[keep[rows]], weights[:, keep[rows]])
-                there = ~np.isnan(values)
+                kept = weights[:, keep[rows]]
+                values = statistic(rows[keep[rows]], kept)
+                there = ~np.isnan(values) & ((kept > 0).sum(axis=1) >= least)
                 total += np.bincount(resample[there], values[there], self.count)
                 number += np.bincount(resample[there], minlength=self.count)
         return np.divide(total, number, out=np.full(self.count, np.nan), where=number > 0)
 
 
 def draw_clusters(tasks: Ints, seeds: Ints, resamples: int, generator: np.random.Generator) -> Draws:
-    """As many digits as there are, with replacement, and within each draw as many of its seeds as it has."""
+    """As many digits as there are, with replacement, and once for all of them as many seeds as there are."""
     names = np.unique(tasks)
     drawn = generator.integers(len(names), size=(resamples, len(names)))
+    there, of_row = np.unique(seeds, return_inverse=True)
+    picked = generator.integers(len(there), size=(resamples, len(there)))
+    counts = (picked[:, :, None] == np.arange(len(there))).sum(axis=1)
+    of_rows = counts[:, of_row.reshape(-1)].astype(np.float64)
     found = Draws(resamples, [], [], [])
     for code, task in enumerate(names):
         rows = np.flatnonzero(tasks == task)
         resample = np.repeat(np.arange(resamples), (drawn == code).sum(axis=1))
-        there, of_row = np.unique(seeds[rows], return_inverse=True)
-        picked = generator.integers(len(there), size=(len(resample), len(there)))
-        counts = (picked[:, :, None] == np.arange(len(there))).sum(axis=1)
         found.rows.append(rows)
         found.resample.append(resample)
-        found.weights.append(counts[:, of_row.reshape(-1)].astype(np.float64))
+        found.weights.append(of_rows[np.ix_(resample, rows)])
     return found
 
 
 def can_draw(tasks: Ints, seeds: Ints) -> bool:
     """Whether there is more than one digit or seed, so that resamples differ."""
     return len(np.unique(tasks)) > 1 or len(np.unique(seeds)) > 1
+
+
+def few_seeds(count: int) -> list[str]:
+    """A caution of the bootstrap over so few training seeds, if they are few: drawn from n, the variance of their mean
+    is (n - 1)/n of the unbiased estimate."""
+    if not 1 < count < ENOUGH_SEEDS:
+        return []
+    return [
+        f"{count} training seeds: resampling them gives {count - 1}/{count} of the variance between seeds, so that "
+        f"intervals are too narrow; have at least {ENOUGH_SEEDS}."
+    ]
 
 
 def mean_over_tasks(values: Floats, tasks: Ints) -> float:

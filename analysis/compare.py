@@ -134,7 +134,7 @@ def difference_table(found: "Sequence[Difference]", pairs: "Pairs", arguments: A
         f"A: {', '.join(arguments.a)}; B: {', '.join(arguments.b)}: "
         f"{counted(len(pairs.a.runs), 'pair')}, {counted(len(tasks), 'digit')}, {counted(len(seeds), 'seed')}"
     )
-    notes = [*pairs.a.notes, *pairs.notes, *definitions(arguments), *cautions(found, len(tasks), len(seeds))]
+    notes = [*pairs.a.notes, *pairs.notes, *definitions(arguments), *cautions(found, pairs, len(tasks), len(seeds))]
     return Table(title, rows, [*notes, *plans(found, arguments.precision)])
 
 
@@ -143,22 +143,29 @@ def definitions(arguments: Arguments) -> list[str]:
         "Means are over the pairs of a digit, then over digits; partners agree in all settings but those that tell A "
         "from B" + (f" and {', '.join(arguments.free)}." if arguments.free else "."),
         f"Bootstrap: 95%, percentiles of {arguments.resamples} resamples (seed {arguments.seed}); digits are drawn, "
-        "and within each drawn digit its training seeds with all of a seed's pairs: it speaks of other digits too.",
+        "and training seeds, once for all drawn digits because a seed gives all of them the same initial weights "
+        "(two-way bootstrap): it speaks of other digits too.",
         "Student: 95% over training seeds, each seed's mean difference over the cells (digit, batch size …) that have "
         "all seeds, from 3 seeds on: it speaks of these digits with other seeds.",
         "B/A: ratio of the geometric means, where all values are positive.",
         "Digits up/tied/down: by the sign of a digit's mean difference. Wilcoxon: exact signed ranks over digits, not "
         "corrected for the number of measures.",
         "Noise share: what the standard errors of measurement (planes, probes) make of the variance of a difference "
-        "over the seeds of a cell; too much where both of a pair were measured with the same planes.",
+        "over the seeds of a cell: an upper bound, about twice too large where both were measured along the same "
+        "directions (of AUROC: on the same images). Plans take cells as measured independently of each other.",
     ]
 
 
-def cautions(found: "Sequence[Difference]", digits: int, seeds: int) -> list[str]:
-    few = [f"{NOTHING} Student: {counted(seeds, 'training seed')}, fewer than 3."] if seeds < 3 else []
+def cautions(found: "Sequence[Difference]", pairs: "Pairs", digits: int, seeds: int) -> list[str]:
+    from analysis.clusters import few_seeds
+    from analysis.measured import units_of_own
+
+    few = units_of_own([*pairs.a.runs, *pairs.b.runs], pairs.a.measures)
+    few += [f"{NOTHING} Student: {counted(seeds, 'training seed')}, fewer than 3."] if seeds < 3 else []
     if digits == 1:
         few.append("One digit: the bootstrap is over its training seeds alone." if seeds > 1 else "")
         few[-1] = few[-1] or f"{NOTHING} bootstrap: one digit and one seed leave nothing to resample."
+    few += few_seeds(seeds)
     fewer = [one for one in found if 0 < one.pairs < max(other.pairs for other in found)]
     few += [f"{one.measure}: over the {one.pairs} pairs in which it is finite." for one in fewer]
     return [*few, *(f"{NOTHING} {one.measure}: {one.why}." for one in found if one.why)]

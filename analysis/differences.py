@@ -17,6 +17,7 @@ from training.command import InputError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 STUDENT_FROM = 3  # seeds
+ROUNDED = 1 + 1e-5  # files have six digits
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def group(checkpoints: Checkpoints, conditions: Sequence[str], option: str) -> l
 def pair(checkpoints: Checkpoints, a: Sequence[str], b: Sequence[str], free: Sequence[str] = ()) -> Pairs:
     """The checkpoints of both groups that have a partner. `free`: settings in which partners may differ besides.
 
-    LAMP's options mean nothing without LAMP, so they may differ where the losses do.
+    LAMP's options mean nothing without LAMP, so they may differ where the losses do. Checkpoints that never reached
+    the fit they were to be trained to (`until_l2`) are left out: they are not what they are compared as.
     """
     groups = group(checkpoints, a, "--a"), group(checkpoints, b, "--b")
     both = set(groups[0]) & set(groups[1])
@@ -89,6 +91,11 @@ def pair(checkpoints: Checkpoints, a: Sequence[str], b: Sequence[str], free: Seq
         raise InputError(
             f"--a, --b: expected two groups without a common checkpoint, found {len(both)} that are in both"
         )
+    fitted = tuple([row for row in rows if not short_of_fit(checkpoints, row)] for rows in groups)
+    short = [len(rows) - len(left) for rows, left in zip(groups, fitted, strict=True)]
+    if not all(fitted):
+        raise InputError("--a, --b: expected checkpoints that reached the fit of until_l2, found none in one of them")
+    groups = fitted[0], fitted[1]
     named = {condition.partition("=")[0].removesuffix("!") for condition in (*a, *b)}
     loose = {*named, *free, *(LAMP_FIELDS if "loss" in named else ())}
     keyed = [keyed_runs(checkpoints, rows, loose, option) for rows, option in zip(groups, ("--a", "--b"), strict=True)]
@@ -96,7 +103,7 @@ def pair(checkpoints: Checkpoints, a: Sequence[str], b: Sequence[str], free: Seq
     if not shared:
         raise InputError(no_pairs(checkpoints, groups, loose))
     lone = [len(of_group) - len(shared) for of_group in keyed]
-    notes = []
+    notes = [f"Left out, train_l2 above until_l2: {short[0]} of A, {short[1]} of B."] if any(short) else []
     if any(lone):
         notes.append(f"Left out, without a partner of equal settings: {lone[0]} of A, {lone[1]} of B.")
     rows = [[of_group[key] for key in shared] for of_group in keyed]
@@ -104,6 +111,12 @@ def pair(checkpoints: Checkpoints, a: Sequence[str], b: Sequence[str], free: Seq
     names: dict[tuple[str, ...], int] = {}
     of_cell = [cell_key(run, loose) for run in taken[0].runs]
     return Pairs(*taken, np.array([names.setdefault(key, len(names)) for key in of_cell], np.int64), notes)
+
+
+def short_of_fit(checkpoints: Checkpoints, row: int) -> bool:
+    """Whether a checkpoint was to be trained until its training L2 is at most `until_l2`, but never was so good."""
+    wanted = float(checkpoints.runs[row].settings.get("until_l2") or 0)
+    return wanted > 0 and bool(checkpoints.values["train_l2"][row] > wanted * ROUNDED)
 
 
 def keyed_runs(
@@ -210,7 +223,11 @@ def student(of_seed: Floats) -> MeanInterval:
 
 
 def noise_of(pairs: Pairs, name: str) -> Floats:
-    """The variance of each pair's difference that its standard errors make; NaN where they are not known."""
+    """The variance of each pair's difference that its standard errors make; NaN where they are not known.
+
+    It is an upper bound, `se_a² + se_b²`: partners that were measured along the same directions (AUROCs: on the same
+    images) share much of their errors, which the difference does not have. Paired errors are not in the file.
+    """
     if name not in pairs.a.stderr:
         return np.full(len(pairs.cells), math.nan)
     return pairs.a.stderr[name] ** 2 + pairs.b.stderr[name] ** 2

@@ -25,8 +25,8 @@ STDERR = ":stderr"
 class Checkpoints:
     """Done checkpoints with an AUROC; arrays (checkpoints,), NaN where the file has nothing.
 
-    values: by measure, `auroc` and `train_l2` among them; stderr: of those measures that have one; notes: what was left
-    out, and why.
+    values: by measure, `auroc` and `train_l2` among them; stderr: of those measures that have one, and of `auroc`;
+    notes: what was left out, and why.
     """
 
     runs: list[Run]
@@ -95,6 +95,9 @@ def read_checkpoints(path: Path, where: Sequence[str] = (), measures: Sequence[s
     values = {name: np.full(len(there), math.nan) for name in BASICS}
     values |= {name: column(name, index) for name, index in columns.items()}
     stderr = {name: column(name + STDERR, index) for name, index in errors.items()}
+    of_auroc = np.array([runs[i].last.auroc_stderr for i in there], np.float64)
+    if not np.isnan(of_auroc).all():
+        stderr["auroc"] = of_auroc
     return Checkpoints([runs[i] for i in there], values, stderr, left_out([run for _, run in pairs]))
 
 
@@ -117,6 +120,17 @@ def chosen_measures(there: Sequence[str], wanted: Sequence[str], path: Path) -> 
         if not any(is_named(measure, name) for measure in there):
             raise InputError(f"--measures {name}: expected names among {', '.join(there)}, found another")
     return [measure for measure in there if not wanted or any(is_named(measure, name) for name in wanted)]
+
+
+def units_of_own(runs: Sequence[Run], measures: Sequence[str]) -> list[str]:
+    """A caution of measures under each model's own loss, if there are any and the own losses are not the same."""
+    losses, batches = len({run.settings["loss"] for run in runs}), len({run.settings["batch_size"] for run in runs})
+    if max(losses, batches) < 2 or not any(name.endswith("@own") for name in measures):
+        return []
+    return [
+        "Measures @own are of each model's own training loss, which is another loss in other units for each loss and "
+        "batch size: differences between those under it are differences of units."
+    ]
 
 
 def is_named(measure: str, name: str) -> bool:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+REPEATS = {"auroc": "test images"}  # what more of would lower the noise of measurement
 MOST = 1000  # seeds: more are not worth a number
 
 
@@ -16,8 +17,10 @@ class Spread:
     """Where the spread of paired differences comes from; NaN where it cannot be told.
 
     of_seed: the mean difference over cells for each training seed; within: variance of a pair's difference over the
-    seeds of a cell; noise: the part of it that standard errors of measurement account for; mean_noise: the same of the
-    variance of `of_seed`; between_seeds: standard deviation of the measure itself over the seeds of a cell and group.
+    seeds of a cell; noise: the most of it that standard errors of measurement account for (about twice too much where
+    partners were measured along the same directions); mean_noise: the same of the variance of `of_seed`, as if cells
+    were measured independently of each other; between_seeds: standard deviation of the measure itself over the seeds of
+    a cell and group.
     """
 
     of_seed: Floats
@@ -108,12 +111,12 @@ def plan_text(name: str, spread: Spread, precision: float) -> str:
     count = len(spread.of_seed)
     if count < 2:
         return f"{name}: no plan without two training seeds that some cells have in common."
-    found = plan(spread, precision)
+    found, what = plan(spread, precision), REPEATS.get(name, "planes (directions, probes)")
     share = spread.noise_share
     noise = (
         "noise of measurement is not known (no standard errors)"
         if math.isnan(share)
-        else f"noise of measurement is {share:.0%} of the variance between training seeds"
+        else f"noise of measurement is at most {share:.0%} of the variance between training seeds"
     )
     if math.isinf(found.half):
         return f"{name}: {noise}; the difference is 0, so that no relative precision can be planned for."
@@ -124,10 +127,10 @@ def plan_text(name: str, spread: Spread, precision: float) -> str:
     if math.isnan(found.planes):
         return f"{start}; ±{precision:.0%} needs {seeds}."
     if math.isinf(found.planes):
-        rest = f"no number of planes reaches it (seeds alone leave {plus_minus(found.of_seeds)})"
+        rest = f"{what} alone do not suffice"
     else:
-        rest = f"{times(found.planes)} as many planes (directions, probes) with the seeds as they are"
-    return f"{start}; ±{precision:.0%} needs {seeds} with planes as they are; {rest}."
+        rest = f"or {times(found.planes)} as many {what} with the seeds as they are"
+    return f"{start}; ±{precision:.0%} needs {seeds} with {what} as they are; {rest}."
 
 
 def plus_minus(share: float) -> str:

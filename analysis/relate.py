@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 DESCRIPTION = """Relate measures of sharpness to AUROC over a sweep's checkpoints.
 
 Example: python -m analysis.relate results/sharpness.csv --where "normal!=8" --measures @l2 --out relate.csv
-Rank correlations over all checkpoints and within digits, with cluster bootstrap intervals, permutation tests corrected
-for the number of measures, partial correlations given training loss and batch size, and granulated Kendall."""
+Rank correlations over all checkpoints, within digits and within losses, with cluster bootstrap intervals, permutation
+tests corrected for the number of measures, partial correlations given training L2, batch size and loss, and granulated
+Kendall."""
 
 NOTHING = "—"
+WITHIN_LOSS = "spearman_within_loss"
 LEAST_DIGITS = 5  # fewer, and percentile intervals over digits are known to be too narrow
 
 
@@ -102,54 +104,79 @@ def relation_table(
 ) -> Table:
     """A row a measure. What cannot be said is a dash, and a note says why."""
     by_name = {(relation.measure, relation.statistic): relation for relation in found}
-    header = ["measure", "n", "Spearman", "95% interval", "Kendall", "within digit", "95% interval", "p", "p corrected"]
+    header = ["measure", "n", "Spearman", "95% interval", "Kendall", "within digit", "95% interval"]
+    by_loss = any(statistic == WITHIN_LOSS for _, statistic in by_name)
+    header += ["within digit and loss", "95% interval"] * by_loss + ["p", "p corrected"]
     header += ["partial", "95% interval", "partial within digit", "95% interval"]
     granulated = [f"granulated:{name}" for name in (*varying, "mean")]
     header += [f"Kendall by {name.removeprefix('granulated:')}" for name in granulated[:-1]]
     rows = [[*header, "granulated Kendall", "95% interval"]]
     for measure in checkpoints.measures:
         of = {statistic: relation for (name, statistic), relation in by_name.items() if name == measure}
-        within = of["spearman_within"]
+        tested = of[WITHIN_LOSS if by_loss else "spearman_within"]
         row = [measure, str(of["spearman"].n), *both(of["spearman"]), signed(of["kendall"].value)]
-        row += [*both(within), p_text(within.p), p_text(within.p_corrected)]
+        row += [*both(of["spearman_within"]), *(both(tested) if by_loss else [])]
+        row += [p_text(tested.p), p_text(tested.p_corrected)]
         row += [*both(of["partial"]), *both(of["partial_within"])]
         rows.append([*row, *(signed(of[name].value) for name in granulated), interval(of["granulated:mean"])])
-    tested = sum(not math.isnan(relation.p) for relation in found)
+    family = sum(not math.isnan(relation.p) for relation in found)
     digits = len(checkpoints.tasks)
     title = f"Sharpness against AUROC: {len(checkpoints.runs)} checkpoints, {digits} digit{'s' * (digits != 1)}"
     reasons = {(r.measure, r.why): r.statistic for r in reversed(found) if r.why}
     whys = [f"{NOTHING} {measure}, {statistic}: {why}." for (measure, why), statistic in reversed(reasons.items())]
-    return Table(title, rows, [*checkpoints.notes, *definitions(arguments, tested), *cautions(checkpoints), *whys])
+    return Table(
+        title, rows, [*checkpoints.notes, *definitions(checkpoints, arguments, family), *cautions(checkpoints), *whys]
+    )
 
 
-def definitions(arguments: Arguments, tested: int) -> list[str]:
+def definitions(checkpoints: "Checkpoints", arguments: Arguments, family: int) -> list[str]:
     """Every column in words."""
+    from analysis.relations import covariates, listed, loss_codes
+
+    by_loss = int(loss_codes(checkpoints).max() > 0)
+    stratum = "digit and loss" if by_loss else "digit"
+    given = list(covariates(checkpoints))
     return [
-        "Spearman, Kendall: rank correlation (tau-b) of the measure with AUROC over all checkpoints; negative: sharper "
-        "models detect worse (for a radius or an area: flatter ones do).",
+        "Spearman, Kendall: rank correlation (tau-b) of the measure with AUROC over all checkpoints; negative: models "
+        "with a greater value detect worse. Greater is sharper, but flatter for a radius or an area, and less negative "
+        "curvature for lambda_min.",
         "Within digit: the mean over digits of Spearman's coefficient within a digit, so that digits' difficulty "
         "plays no part.",
+        *[
+            "Within digit and loss: the mean over digits and training losses of Spearman's coefficient within both; a "
+            "difference between losses plays no part in it."
+        ]
+        * by_loss,
         f"Intervals: 95%, percentiles of {arguments.resamples} cluster bootstrap resamples (seed {arguments.seed}): "
-        "digits are drawn, and within each drawn digit its training seeds with all of a seed's checkpoints; of "
-        "granulated Kendall digits alone.",
-        f"p: {arguments.permutations} permutations of AUROC within each digit, because digits differ in difficulty, of "
-        "the coefficient within digit, two-sided; they take checkpoints of a digit as exchangeable, whatever their "
-        f"loss, batch size and seed. Corrected: for the {tested} measures here (step-down max T, Westfall and Young "
-        "1993).",
-        "Partial: correlation of the residuals of both ranks on the ranks of the training L2 and of the batch size "
-        "(their logarithms have the same ranks; Conover and Iman 1981): is it sharpness, or undertraining?",
+        "digits are drawn, and training seeds, once for all drawn digits because a seed gives all of them the same "
+        "initial weights (two-way bootstrap); of granulated Kendall digits alone.",
+        f"p: {arguments.permutations} permutations of AUROC within each {stratum}, of the coefficient "
+        f"within {stratum}, two-sided; they take checkpoints of a {stratum} as exchangeable, whatever their batch size "
+        f"and seed. Corrected: for the {family} measures "
+        "here (step-down max T, Westfall and Young 1993).",
+        f"Partial: given {listed(given)}: correlation of the residuals of both ranks on theirs (logarithms have the "
+        "same ranks; Conover and Iman 1981): is it sharpness, or undertraining? From three checkpoints more than "
+        "covariates on.",
         "Kendall by a setting: the mean coefficient over groups of checkpoints that differ in that setting alone (ties "
-        "count 0); granulated Kendall: its mean over settings (Jiang et al. 2020).",
+        "count 0); granulated Kendall: its mean over hyperparameters (Jiang et al. 2020), which the seed is not.",
     ]
 
 
 def cautions(checkpoints: "Checkpoints") -> list[str]:
-    """What to keep in mind with few digits or seeds."""
+    """What to keep in mind with few digits or seeds, and of measures of other kinds."""
     import numpy as np
+
+    from analysis.clusters import few_seeds
+    from analysis.measured import units_of_own
+    from analysis.relations import OF_AUROC
 
     digits, seeds = len(checkpoints.tasks), len(set(checkpoints.seed_codes().tolist()))
     endless = [name for name in checkpoints.measures if np.isinf(checkpoints.values[name]).any()]
     found = [f"Infinite values count as the greatest (or least) rank: {', '.join(endless)}."] if endless else []
+    found += units_of_own(checkpoints.runs, checkpoints.measures)
+    made = [name for name in checkpoints.measures if name.partition("@")[0] in OF_AUROC]
+    if made:
+        found.append(f"Made of AUROC itself, and so not tested: {', '.join(made)}.")
     if digits == 1 and seeds == 1:
         return [*found, f"{NOTHING} intervals: one digit and one seed leave nothing to resample."]
     if digits == 1:
@@ -158,7 +185,7 @@ def cautions(checkpoints: "Checkpoints") -> list[str]:
         found.append(f"{digits} digits: so few clusters make intervals too narrow.")
     if seeds == 1:
         found.append("One training seed: intervals are over digits alone.")
-    return found
+    return [*found, *few_seeds(seeds)]
 
 
 def both(relation: "Relation") -> list[str]:

@@ -18,6 +18,9 @@ from training.command import InputError
 Floats = NDArray[np.float64]
 LEAST = 4  # checkpoints: with three, a coefficient of 1 is the rule
 WITHIN = "_within"
+WITHIN_LOSS = "_within_loss"  # within digit and training loss; of Spearman's coefficient alone
+OF_AUROC = ("auroc_radius",)  # made of AUROC itself, so that a relation is no finding
+NO_HYPERPARAMETER = ("seed",)
 GRANULATED = "granulated:"
 COLUMNS = ("measure", "statistic", "value", "low", "high", "p", "p_corrected", "n")
 
@@ -47,34 +50,82 @@ def relations(
     check_enough(checkpoints)
     tasks, seeds = checkpoints.task_codes(), checkpoints.seed_codes()
     draws = draw_clusters(tasks, seeds, resamples, np.random.default_rng(seed)) if can_draw(tasks, seeds) else None
-    pooled = draws.pooled() if draws else None
-    usable = [name for name in checkpoints.measures if not reason(checkpoints.values[name])]
-    tests = {}
-    if usable:
-        found = permutation_tests(
-            [checkpoints.values[name] for name in usable],
-            checkpoints.values["auroc"],
-            tasks,
-            permutations,
-            np.random.default_rng(seed + 1),
-        )
-        tests = {name: (float(found.p[i]), float(found.p_corrected[i])) for i, name in enumerate(usable)}
+    parts = forms(checkpoints, draws)
+    tests = p_values(checkpoints, permutations, np.random.default_rng(seed + 1))
     varying = hyperparameters(checkpoints, free)
     rows: list[Relation] = []
     for name in checkpoints.measures:
         why = reason(checkpoints.values[name])
         if why:
             n = int((~np.isnan(checkpoints.values[name])).sum())
-            rows += [Relation(name, statistic, math.nan, n=n, why=why) for statistic in statistics(varying)]
+            rows += [
+                Relation(name, statistic, math.nan, n=n, why=why)
+                for statistic in statistics(varying, WITHIN_LOSS in parts)
+            ]
         else:
-            rows += coefficients(checkpoints, name, draws, pooled, tests[name])
+            rows += coefficients(checkpoints, name, parts, tests.get(name, (math.nan, math.nan)))
             rows += granulated(checkpoints, name, varying, free, draws)
     return rows
 
 
-def statistics(varying: Sequence[str]) -> list[str]:
+def p_values(
+    checkpoints: Checkpoints, permutations: int, generator: np.random.Generator
+) -> dict[str, tuple[float, float]]:
+    """By measure p, and p corrected for their number, of Spearman's coefficient within digit, or within digit and loss
+    where the loss varies; without measures that are made of AUROC."""
+    usable = [
+        name
+        for name in checkpoints.measures
+        if name.partition("@")[0] not in OF_AUROC and not reason(checkpoints.values[name])
+    ]
+    if not usable:
+        return {}
+    columns = [checkpoints.values[name] for name in usable]
+    losses = loss_codes(checkpoints)
+    strata = checkpoints.task_codes() * (losses.max() + 1) + losses
+    found = permutation_tests(columns, checkpoints.values["auroc"], strata, permutations, generator)
+    return {name: (float(found.p[i]), float(found.p_corrected[i])) for i, name in enumerate(usable)}
+
+
+def loss_codes(checkpoints: Checkpoints) -> NDArray[np.int64]:
+    """The number of each checkpoint's training loss in their alphabetical order."""
+    return np.unique(checkpoints.setting("loss"), return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def covariates(checkpoints: Checkpoints) -> dict[str, list[Floats]]:
+    """What partial correlations are given, by name: training L2, and batch size and loss where they vary (the loss as
+    an indicator, 0 or 1, of each loss but the first)."""
+    batches = np.array([run.group.batch_size for run in checkpoints.runs], np.float64)
+    losses = loss_codes(checkpoints)
+    found = {
+        "training L2": [checkpoints.values["train_l2"]],
+        "batch size": [batches] if len(set(batches)) > 1 else [],
+        "loss": [(losses == code).astype(np.float64) for code in range(1, losses.max() + 1)],
+    }
+    return {name: columns for name, columns in found.items() if columns}
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+Forms = dict[str, tuple[Draws, Draws | None]]
+
+
+def forms(checkpoints: Checkpoints, draws: Draws | None) -> Forms:
+    """By the ending of a statistic's name over what it is a mean: the checkpoints as they are, and resampled."""
+    itself, losses = identity_draws(checkpoints.task_codes()), loss_codes(checkpoints)
+    found: Forms = {"": (itself.merged(), draws.merged() if draws else None), WITHIN: (itself, draws)}
+    if losses.max() > 0:
+        found[WITHIN_LOSS] = itself.split(losses), draws.split(losses) if draws else None
+    return found
+
+
+def statistics(varying: Sequence[str], within_loss: bool = False) -> list[str]:
     """The names of all statistics, in the order of the long table."""
     names = [name + form for form in ("", WITHIN) for name in COEFFICIENTS]
+    names += ["spearman" + WITHIN_LOSS] * within_loss
     return [*names, *(GRANULATED + name for name in (*varying, "mean"))]
 
 
@@ -94,51 +145,43 @@ def reason(values: Floats) -> str:
     return "it is the same for all checkpoints" if (there == there[0]).all() else ""
 
 
-def coefficients(
-    checkpoints: Checkpoints,
-    name: str,
-    draws: Draws | None,
-    pooled: Floats | None,
-    p: tuple[float, float],
-) -> list[Relation]:
-    """Each coefficient over all checkpoints, and as the mean over digits of that within a digit, with intervals."""
+def coefficients(checkpoints: Checkpoints, name: str, parts: Forms, p: tuple[float, float]) -> list[Relation]:
+    """Each coefficient with its interval over all checkpoints, as the mean over digits of that within a digit, and
+    Spearman's as the mean over digits and losses, if the loss varies; p is the last one's."""
     x, y = checkpoints.values[name], checkpoints.values["auroc"]
-    keep = ~np.isnan(x)
-    covariates = [checkpoints.values["train_l2"], np.array([run.group.batch_size for run in checkpoints.runs], float)]
-    once = np.ones(len(x))
-    itself = identity_draws(checkpoints.task_codes())
+    given = covariates(checkpoints)
+    columns = [column for of_name in given.values() for column in of_name]
+    there = ~np.isnan(x)
+    tested = "spearman" + (WITHIN_LOSS if WITHIN_LOSS in parts else WITHIN)
     found = []
-    for form in ("", WITHIN):
+    for form, (itself, draws) in parts.items():
         for statistic, coefficient in COEFFICIENTS.items():
-            have = keep & ~np.isnan(covariates[0]) if statistic == "partial" else keep
+            if form == WITHIN_LOSS and statistic != "spearman":
+                continue
+            have, least = there, 2
+            if statistic == "partial":  # which leaves residuals fewer degrees of freedom than there are rows
+                have, least = there & ~np.isnan(columns[0]), len(columns) + 3
 
             def of(rows: NDArray[np.int64], weights: Floats) -> Floats:
-                return coefficient(x[rows], y[rows], [z[rows] for z in covariates], weights)  # noqa: B023
+                return coefficient(x[rows], y[rows], [z[rows] for z in columns], weights)  # noqa: B023
 
-            if form:
-                value = itself.mean_within(of, have)[0]
-                samples = draws.mean_within(of, have) if draws else None
-            else:
-                rows = np.flatnonzero(have)
-                enough = len(rows) > 1
-                value = of(rows, once[None, rows])[0] if enough else math.nan
-                samples = of(rows, pooled[:, rows]) if pooled is not None and enough else None
+            value, n = float(itself.mean_within(of, have, least)[0]), int(have.sum())
             interval = (math.nan, math.nan)
-            if samples is not None and not math.isnan(value):
-                interval = percentile_interval(samples)
-            tested = p if statistic + form == "spearman" + WITHIN else (math.nan, math.nan)
-            why = "" if not math.isnan(value) else undefined(statistic, form, int(have.sum()))
-            found.append(Relation(name, statistic + form, float(value), *interval, *tested, int(have.sum()), why))
+            if draws and not math.isnan(value):
+                interval = percentile_interval(draws.mean_within(of, have, least))
+            ps = p if statistic + form == tested else (math.nan, math.nan)
+            why = undefined(statistic, form, n, listed(list(given))) if math.isnan(value) else ""
+            found.append(Relation(name, statistic + form, value, *interval, *ps, n, why))
     return found
 
 
-def undefined(statistic: str, form: str, n: int) -> str:
+def undefined(statistic: str, form: str, n: int, given: str) -> str:
     """Why a coefficient of n checkpoints is not defined."""
-    where = " within any digit" if form else ""
+    where = {"": "", WITHIN: " within any digit", WITHIN_LOSS: " within any digit and loss"}[form]
     if n < LEAST:
         return f"fewer than {LEAST} checkpoints have it and what it needs"
     if statistic == "partial":
-        return f"training loss and batch size leave nothing of it, or of AUROC,{where or ' over all checkpoints'}"
+        return f"{given} leave nothing of it, or of AUROC,{where or ' over all checkpoints'}, or there are too few rows"
     return f"it or AUROC does not vary{where}"
 
 
@@ -164,7 +207,9 @@ def keys_without(checkpoints: Checkpoints, names: Sequence[str]) -> list[tuple[s
 def granulated(
     checkpoints: Checkpoints, name: str, varying: Sequence[str], free: Sequence[str], draws: Draws | None
 ) -> list[Relation]:
-    """ψ of each hyperparameter and their mean Ψ, with intervals over digits (drawing seeds would undo the pairs)."""
+    """ψ of each setting, and its mean Ψ over hyperparameters, with intervals over digits (drawing seeds would undo the
+    pairs). The training seed is no hyperparameter (Jiang et al. have none): its ψ says how much is chance, and takes no
+    part in Ψ."""
     keep = np.flatnonzero(~np.isnan(checkpoints.values[name]))
     kept = checkpoints.taken(keep)
     tasks = kept.task_codes()
@@ -178,16 +223,22 @@ def granulated(
             continue
         of_task = tasks[first]
         sums = np.bincount(of_task, taus, len(kept.tasks)), np.bincount(of_task, minlength=len(kept.tasks))
-        means.append(float(taus.mean()))
-        interval = (math.nan, math.nan)
+        mean, interval = float(taus.mean()), (math.nan, math.nan)
+        counted = setting not in NO_HYPERPARAMETER
+        means += [mean] * counted
         if drawn is not None:
-            number = drawn @ sums[1]
-            samples.append(np.divide(drawn @ sums[0], number, out=np.full(len(drawn), np.nan), where=number > 0))
-            interval = percentile_interval(samples[-1])
-        rows.append(Relation(name, GRANULATED + setting, means[-1], *interval, n=len(taus)))
+            times = drawn @ sums[1]
+            resampled = np.divide(drawn @ sums[0], times, out=np.full(len(drawn), np.nan), where=times > 0)
+            samples += [resampled] * counted
+            interval = percentile_interval(resampled)
+        rows.append(Relation(name, GRANULATED + setting, mean, *interval, n=len(taus)))
     mean = float(np.mean(means)) if means else math.nan
     interval = percentile_interval(np.mean(samples, axis=0)) if samples else (math.nan, math.nan)
-    why = "" if means else "no two checkpoints differ in one setting alone; name those that go together with --free"
+    why = (
+        ""
+        if means
+        else "no two checkpoints differ in one hyperparameter alone; name those that go together with --free"
+    )
     return [*rows, Relation(name, GRANULATED + "mean", mean, *interval, n=len(keep), why=why)]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.clusters import can_draw, draw_clusters
 from analysis.measured import Checkpoints, read_checkpoints
-from analysis.relations import Relation, coefficients, reason
+from analysis.relations import Relation, coefficients, forms, reason
 from figures.forest import draw_forest, read_effects
 from figures.heatmap import draw_heatmap, read_cells
 from figures.style import COLORS, PAGE, check_out, label, save, use_style
@@ -103,15 +103,17 @@ def draw_scatter(checkpoints: Checkpoints, measure: str, resamples: int = 2000, 
     """Left AUROC against the measure, right both centred within digits; colour is the loss, marker the batch size.
 
     Bars are a standard error of the measure and the 95% interval of AUROC. A measure that is positive everywhere is
-    drawn, and centred, as its logarithm. InputError if there is nothing to draw.
+    drawn, and centred, as its logarithm. Infinite values (radii that were not reached) are not drawn, which the legend
+    says, but are ranks in the coefficients. InputError if there is nothing to draw.
     """
     values = checkpoints.values[measure]
+    endless = int(np.isinf(values).sum())
     kept = checkpoints.taken(np.flatnonzero(np.isfinite(values)))
     why = reason(kept.values[measure])
     if why:
         raise InputError(f"--measure {measure}: expected a measure with different values, found that {why}")
     log = bool((kept.values[measure] > 0).all())
-    found = {relation.statistic: relation for relation in spearmans(kept, measure, resamples, seed)}
+    found = {relation.statistic: relation for relation in spearmans(checkpoints, measure, resamples, seed)}
     figure = Figure(figsize=(PAGE, 3.1), layout="constrained")
     left, right = figure.subplots(1, 2)
     y = kept.values["auroc"]
@@ -130,7 +132,9 @@ def draw_scatter(checkpoints: Checkpoints, measure: str, resamples: int = 2000, 
     right.set(xlabel=f"{what}, less its digit's mean", ylabel="AUROC, less its digit's mean", title="within digits")
     for ax, name in ((left, "spearman"), (right, "spearman_within")):
         ax.set_title(f"{ax.get_title()}: {coefficient_text(found[name])}")
-    figure.legend(handles=legend_of(kept), loc="outside lower center", ncols=8, frameon=False)
+    legend = figure.legend(handles=legend_of(kept), loc="outside lower center", ncols=8, frameon=False)
+    if endless:
+        legend.set_title(f"{endless} infinite not drawn, in the coefficients as ranks", {"size": 7})
     return figure
 
 
@@ -138,7 +142,7 @@ def spearmans(checkpoints: Checkpoints, measure: str, resamples: int, seed: int)
     """The coefficients with the intervals that analysis.relate gives them."""
     tasks, seeds = checkpoints.task_codes(), checkpoints.seed_codes()
     draws = draw_clusters(tasks, seeds, resamples, np.random.default_rng(seed)) if can_draw(tasks, seeds) else None
-    return coefficients(checkpoints, measure, draws, draws.pooled() if draws else None, (math.nan, math.nan))
+    return coefficients(checkpoints, measure, forms(checkpoints, draws), (math.nan, math.nan))
 
 
 def coefficient_text(relation: Relation) -> str:

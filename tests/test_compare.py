@@ -100,6 +100,29 @@ def test_lamp_options_and_free_settings_do_not_part_pairs(tmp_path: Path) -> Non
     assert len(pairs_of(path, free=("lr",)).a.runs) == 18
 
 
+def test_checkpoints_that_never_reached_the_fit_are_left_out(tmp_path: Path) -> None:
+    cells = [cell | {"until_l2": 8.0, "train_l2": 7.9} for cell in design(digits=[0, 1])]
+    cells[0] |= {"train_l2": 8.1}  # of L2
+    cells[1] |= {"train_l2": 8.00000001}  # rounding
+    cells[5] |= {"train_l2": 20.0}  # of LAMP
+    cells[4] |= {"train_l2": 20.0, "until_l2": 0.0}  # no fit was asked for
+    pairs = pairs_of(write_measures(tmp_path / "s.csv", KNOWN, cells), free=("until_l2",))
+    assert pairs.notes[0] == "Left out, train_l2 above until_l2: 1 of A, 1 of B."
+    assert len(pairs.a.runs) == 18 - 2
+    assert pairs.notes[1:] == ["Left out, without a partner of equal settings: 1 of A, 1 of B."]
+    never = [cell | {"until_l2": 8.0, "train_l2": 9.0} for cell in cells]
+    with pytest.raises(InputError, match="expected checkpoints that reached the fit of until_l2, found none"):
+        pairs_of(write_measures(tmp_path / "n.csv", KNOWN, never))
+
+
+def test_noise_of_auroc_is_that_of_its_standard_errors(tmp_path: Path) -> None:
+    cells = [cell | {"auroc_stderr": 0.003 if cell["loss"] == "l2" else 0.004} for cell in design()]
+    found = compare(write_measures(tmp_path / "s.csv", KNOWN, cells))["auroc"].spread
+    assert found.noise == pytest.approx(0.005**2)
+    assert 0 < found.noise_share < 1
+    assert math.isnan(compare(write_measures(tmp_path / "n.csv", KNOWN))["auroc"].spread.noise_share)
+
+
 def test_groups_that_cannot_be_compared(tmp_path: Path) -> None:
     path = write_measures(tmp_path / "s.csv", KNOWN, design(digits=[0, 1]))
     with pytest.raises(InputError, match="expected two groups without a common checkpoint, found 6 that are in both"):
@@ -157,7 +180,10 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.Captur
     assert (
         "more@l2: noise of measurement is not known (no standard errors); the interval over 3 seeds is ±41%" in printed
     )
-    assert "double@l2: noise of measurement is" in printed
+    assert "double@l2: noise of measurement is at most" in printed
+    assert "an upper bound, about twice too large where both were measured along the same directions" in printed
+    assert "3 training seeds: resampling them gives 2/3 of the variance" in printed
+    assert "differences of units" not in printed  # no measure @own
     main([*groups, "--json"])
     found = json.loads(capsys.readouterr().out)["differences"]
     assert found[-1]["difference"] is None

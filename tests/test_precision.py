@@ -69,9 +69,11 @@ def test_sentences() -> None:
     v = of_seed.var(ddof=1)
     known = plan_text("trace@l2", Spread(of_seed, 1.0, 0.25, 0.25 * v, 1), 0.1)
     assert known.startswith(
-        "trace@l2: noise of measurement is 25% of the variance between training seeds; the interval"
+        "trace@l2: noise of measurement is at most 25% of the variance between training seeds; the interval"
     )
-    assert "no number of planes reaches it (seeds alone leave ±" in known
+    assert known.endswith("planes (directions, probes) alone do not suffice.")
+    of_auroc = plan_text("auroc", Spread(of_seed, 1.0, 0.25, 0.25 * v, 1), 0.1)
+    assert of_auroc.endswith("test images alone do not suffice.")
     assert "times as many planes" in plan_text("x", Spread(of_seed, 1, 0.9, 0.95 * v, 1), 0.1)
     assert "which is precise enough for ±90%" in plan_text("x", Spread(of_seed, 1, 0.9, 0.9 * v, 1), 0.9)
     unknown = plan_text("x", Spread(of_seed, 1, NAN, NAN, 1), 0.1)

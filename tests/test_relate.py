@@ -35,7 +35,13 @@ def test_the_table_says_what_the_long_one_holds(results: Path, capsys: pytest.Ca
     assert row[header.index("within digit")] == f"{float(within['value']):+.2f}"
     assert row[header.index("within digit") + 1] == f"{float(within['low']):+.2f} to {float(within['high']):+.2f}"
     assert row[header.index("n")] == within["n"] == "90"
-    assert float(within["p_corrected"]) >= float(within["p"])
+    tested = long["trace@l2", "spearman_within_loss"]
+    place = header.index("within digit and loss")
+    assert row[place] == f"{float(tested['value']):+.2f}"
+    assert row[place + 1] == f"{float(tested['low']):+.2f} to {float(tested['high']):+.2f}"
+    assert float(row[place + 2]) == pytest.approx(float(tested["p"]), abs=0.005)
+    assert float(tested["p_corrected"]) >= float(tested["p"])
+    assert within["p"] == ""
     assert set(rows[4][2:]) == {"—"}  # the constant measure
     assert "# — constant@l2, spearman: it is the same for all checkpoints." in printed
     assert "Corrected: for the 5 measures here" in printed
@@ -55,6 +61,25 @@ def test_other_forms(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {row["value"] for row in constant} == {None}
     assert any("Westfall" in note for note in found["notes"])
     assert results.with_name("j.csv").is_file()
+
+
+def test_notes_say_what_was_given_and_permuted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measures = MEASURES | {"auroc_radius@l2": lambda cell, g: cell["auroc"] + 0.01 * g.normal()}
+    path = str(write_measures(tmp_path / "r.csv", measures, design(digits=range(5))))
+    own, made = "differences of units", "Made of AUROC itself, and so not tested: auroc_radius@l2."
+    main([path, *QUICK])
+    text = capsys.readouterr().out
+    for words in ("given training L2, batch size and loss:", "within each digit and loss,", own, made):
+        assert words in text
+    assert "3 training seeds: resampling them gives 2/3 of the variance between seeds" in text
+    assert "less negative curvature for lambda_min" in text
+    main([path, *QUICK, "--where", "loss=l2", "--where", "batch_size=32", "--measures", "half_curvature", "trace"])
+    text = capsys.readouterr().out
+    for words in ("Partial: given training L2: ", "AUROC within each digit, of the coefficient within digit,"):
+        assert words in text
+    assert "within digit and loss" not in text.lower()
+    assert own not in text
+    assert made not in text
 
 
 def test_few_digits_or_seeds_are_cautioned_of(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,29 @@ def test_scatter_has_the_bars_and_the_coefficients_of_relate(results: Path) -> N
     assert not right.containers[0].has_xerr
 
 
+def test_scatter_leaves_out_infinite_values_and_says_how_many(tmp_path: Path) -> None:
+    measures = {
+        "radius@l2": lambda cell, g: np.inf if cell["quality"] > 1 else np.exp(cell["quality"] + g.normal()),
+        "radius@l2:stderr": lambda cell, g: "" if cell["quality"] > 1 else 0.1,
+    }
+    path = write_measures(tmp_path / "r.csv", measures, design(digits=range(5)))
+    data, out = read_checkpoints(path), tmp_path / "long.csv"
+    endless = int(np.isinf(data.values["radius@l2"]).sum())
+    assert endless > 3
+    figure = draw_scatter(data, "radius@l2", resamples=200)
+    assert len(points(figure.axes[0])) == len(points(figure.axes[1])) == 90 - endless
+    assert figure.legends[0].get_title().get_text().startswith(f"{endless} infinite not drawn")
+    relate.main([str(path), "--resamples", "200", "--permutations", "99", "--out", str(out)])
+    pooled = next(row for row in read_relations(out) if row.statistic == "spearman")
+    assert (
+        figure.axes[0]
+        .get_title()
+        .endswith(f"Spearman {pooled.value:+.2f} [{pooled.low:+.2f}, {pooled.high:+.2f}]".replace("-", "−"))
+    )
+    figure.savefig(tmp_path / "f.png")
+    assert draw_heatmap(*read_cells(out, [])).axes[0].images[0].get_array().shape[0] == 1
+
+
 def test_scatter_of_a_measure_that_is_negative_somewhere_is_linear(results: Path) -> None:
     figure = draw_scatter(read_checkpoints(results), "lambda_min@l2", resamples=100)
     assert figure.axes[0].get_xscale() == "linear"
@@ -88,6 +111,8 @@ def test_heatmap_prints_every_value_and_marks_those_apart_from_zero(results: Pat
                 assert float(texts[i, j].rstrip("*").replace("−", "-")) == pytest.approx(row.value, abs=0.0051)
                 assert texts[i, j].endswith("*") == (row.low > 0 or row.high < 0)
     assert texts[0, statistics.index("spearman_within")].endswith("*")
+    columns = [label.get_text() for label in ax.get_xticklabels()]
+    assert columns[statistics.index("spearman_within_loss")] == "Spearman in\ndigit, loss"
     assert set(texts[2]) == {"—"}
     assert [label.get_text() for label in ax.get_yticklabels()] == measures
 

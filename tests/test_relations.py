@@ -24,7 +24,7 @@ def relate(path: Path, **options) -> dict[tuple[str, str], Relation]:
 def test_statistics_are_scipys_and_have_the_right_sign(tmp_path: Path) -> None:
     path = write_measures(tmp_path / "s.csv", MEASURES)
     data, found = read_checkpoints(path), relate(path)
-    y, tasks = data.values["auroc"], data.task_codes()
+    y, tasks, losses = data.values["auroc"], data.task_codes(), np.array(data.setting("loss"))
     for measure in ("half_curvature@l2", "trace@l2", "half_curvature@own"):
         x = data.values[measure]
         assert found[measure, "spearman"].value == pytest.approx(stats.spearmanr(x, y).statistic)
@@ -32,12 +32,16 @@ def test_statistics_are_scipys_and_have_the_right_sign(tmp_path: Path) -> None:
         for name, truth in (("spearman", stats.spearmanr), ("kendall", stats.kendalltau)):
             within = np.mean([truth(x[tasks == task], y[tasks == task]).statistic for task in range(10)])
             assert found[measure, f"{name}_within"].value == pytest.approx(within)
-        for statistic in ("spearman", "spearman_within", "partial_within", "granulated:mean"):
+        parts = [(tasks == task) & (losses == loss) for task in range(10) for loss in ("l2", "l2-lamp")]
+        within = np.mean([stats.spearmanr(x[rows], y[rows]).statistic for rows in parts])
+        assert found[measure, "spearman_within_loss"].value == pytest.approx(within)
+        for statistic in ("spearman", "spearman_within", "spearman_within_loss", "partial_within", "granulated:mean"):
             relation = found[measure, statistic]
             assert relation.low < relation.value < relation.high
             assert relation.n == 180
-    strong, none = found["half_curvature@l2", "spearman_within"], found["trace@l2", "spearman_within"]
-    assert strong.high < -0.5
+    strong, none = (found[name, "spearman_within_loss"] for name in ("half_curvature@l2", "trace@l2"))
+    assert math.isnan(found["trace@l2", "spearman_within"].p)
+    assert strong.high < -0.4
     assert strong.p == strong.p_corrected == 1 / 200
     assert none.low < 0 < none.high
     assert none.p_corrected >= none.p > 0.05
@@ -49,16 +53,19 @@ def test_granulated_kendall_is_the_loop_over_the_design(tmp_path: Path) -> None:
     x, y = data.values["trace@l2"], data.values["auroc"]
     names = ("batch_size", "loss", "seed")
     assert sorted(hyperparameters(data)) == sorted(names)
-    psis = []
+    psis = {}
     for name in names:
         groups: dict[tuple, list[int]] = {}
         for row, cell in enumerate(design()):
             groups.setdefault(tuple(value for key, value in cell.items() if key != name), []).append(row)
         taus = [stats.kendalltau(x[rows], y[rows]).statistic for rows in groups.values()]  # without ties a = b
-        psis.append(np.mean(taus))
-        assert found["trace@l2", f"granulated:{name}"].value == pytest.approx(psis[-1])
+        psis[name] = np.mean(taus)
+        assert found["trace@l2", f"granulated:{name}"].value == pytest.approx(psis[name])
         assert found["trace@l2", f"granulated:{name}"].n == len(groups)
-    assert found["trace@l2", "granulated:mean"].value == pytest.approx(np.mean(psis))
+    # The seed is no hyperparameter, so the mean is of the other two.
+    mean = (psis["batch_size"] + psis["loss"]) / 2
+    assert found["trace@l2", "granulated:mean"].value == pytest.approx(mean)
+    assert mean != pytest.approx((mean * 2 + psis["seed"]) / 3)
 
 
 def test_difficulty_of_digits_and_undertraining_are_told_from_sharpness(tmp_path: Path) -> None:
@@ -74,10 +81,77 @@ def test_difficulty_of_digits_and_undertraining_are_told_from_sharpness(tmp_path
     found = relate(write_measures(tmp_path / "s.csv", measures, cells))
     assert found["digit@l2", "spearman"].low > 0.5
     assert found["digit@l2", "spearman_within"].low < 0 < found["digit@l2", "spearman_within"].high
-    assert found["digit@l2", "spearman_within"].p > 0.05
+    assert found["digit@l2", "spearman_within_loss"].p > 0.05
     assert found["fit@l2", "spearman_within"].high < -0.3
     assert abs(found["fit@l2", "partial_within"].value) < 0.15
     assert found["fit@l2", "partial_within"].low < 0 < found["fit@l2", "partial_within"].high
+
+
+def test_a_difference_between_losses_is_no_relation_within_them(tmp_path: Path) -> None:
+    """AUROC and the measure both differ between losses, and have nothing else in common."""
+    cells = design(seeds=range(4))
+    generator = np.random.default_rng(1)
+    cells = [c | {"auroc": 0.8 + 0.05 * (c["loss"] == "l2") + 0.01 * generator.normal()} for c in cells]
+    measures = {"x@own": lambda cell, g: 10.0 * (cell["loss"] == "l2") + g.normal()}
+    path = write_measures(tmp_path / "s.csv", measures, cells)
+    found = relate(path)
+    assert found["x@own", "spearman_within"].low > 0.5  # the difference
+    tested, partial = found["x@own", "spearman_within_loss"], found["x@own", "partial_within"]
+    assert tested.low < 0 < tested.high
+    assert tested.p > 0.05
+    assert math.isnan(found["x@own", "spearman_within"].p)
+    assert abs(found["x@own", "partial"].value) < 0.2
+    assert partial.low < 0 < partial.high
+    # The residuals of ranks on training L2, batch size and the loss, by least squares.
+    data = read_checkpoints(path)
+    loss = (np.array(data.setting("loss")) == "l2").astype(float)
+    batches = np.array(data.setting("batch_size"), float)
+    given = [stats.rankdata(data.values["train_l2"]), stats.rankdata(batches), loss]
+    matrix = np.stack([np.ones(len(loss)), *given], axis=1)
+    ranks = np.stack([stats.rankdata(data.values[name]) for name in ("x@own", "auroc")], axis=1)
+    left = ranks - matrix @ np.linalg.lstsq(matrix, ranks, rcond=None)[0]
+    assert found["x@own", "partial"].value == pytest.approx(np.corrcoef(left.T)[0, 1])
+    alone = relate(write_measures(tmp_path / "l2.csv", measures, [c for c in cells if c["loss"] == "l2"]))
+    assert ("x@own", "spearman_within_loss") not in alone
+    assert 0 < alone["x@own", "spearman_within"].p <= 1
+
+
+def test_what_is_made_of_auroc_is_shown_but_not_tested(tmp_path: Path) -> None:
+    made = {"auroc_radius@l2": lambda cell, g: cell["auroc"] + 0.001 * g.normal()}
+    both = relate(write_measures(tmp_path / "s.csv", MEASURES | made))
+    without = relate(write_measures(tmp_path / "w.csv", MEASURES))
+    assert both["auroc_radius@l2", "spearman_within_loss"].value > 0.8
+    assert all(math.isnan(row.p) for (name, _), row in both.items() if name == "auroc_radius@l2")
+    assert both["trace@l2", "spearman_within_loss"].p_corrected <= 1
+    assert list(without) == [key for key in both if key[0] != "auroc_radius@l2"]
+
+
+def test_partial_correlations_need_three_rows_more_than_covariates(tmp_path: Path) -> None:
+    """Six checkpoints a digit and three covariates are enough, five are not; given batch size too few there already."""
+    measures = {"x@l2": lambda cell, g: g.normal()}
+    cells = design(digits=range(4), seeds=[0])  # 3 batch sizes × 2 losses
+    enough = relate(write_measures(tmp_path / "s.csv", measures, cells))
+    assert not math.isnan(enough["x@l2", "partial_within"].value)
+    fewer = relate(write_measures(tmp_path / "f.csv", measures, [c for i, c in enumerate(cells) if i % 6]))
+    assert "or there are too few rows" in fewer["x@l2", "partial_within"].why
+    assert not math.isnan(fewer["x@l2", "spearman_within"].value)
+    assert not math.isnan(fewer["x@l2", "partial"].value)  # of 20
+
+
+def test_infinite_radii_are_ranked_above_all_others(tmp_path: Path) -> None:
+    """Every coefficient, interval and p is that of a finite value above all others in the place of inf."""
+    found = [
+        relate(
+            write_measures(
+                tmp_path / f"{highest}.csv",
+                {"r@l2": lambda cell, g, top=highest: top if cell["quality"] > 1 else cell["quality"] + g.normal()},
+                design(digits=range(4)),
+            )
+        )
+        for highest in (math.inf, 1e6)
+    ]
+    assert str(found[0]) == str(found[1])
+    assert not any(math.isnan(row.value) or math.isnan(row.low) for row in found[0].values())
 
 
 def test_the_same_seed_gives_the_same_numbers(tmp_path: Path) -> None:
@@ -93,7 +167,7 @@ def test_measures_that_say_nothing_say_why(tmp_path: Path) -> None:
         "endless@l2": lambda cell, g: math.inf if cell["quality"] > 0 else -cell["quality"],
     }
     found = relate(write_measures(tmp_path / "s.csv", measures))
-    for statistic in statistics(["loss", "batch_size", "seed"]):
+    for statistic in statistics(["loss", "batch_size", "seed"], within_loss=True):
         assert found["constant@l2", statistic].why == "it is the same for all checkpoints"
         assert found["seldom@l2", statistic].why == "fewer than 4 checkpoints have it"
         assert math.isnan(found["seldom@l2", statistic].value)
@@ -105,7 +179,7 @@ def test_measures_that_say_nothing_say_why(tmp_path: Path) -> None:
 def test_missing_rows_leave_the_others_as_they_are(tmp_path: Path) -> None:
     missing = MEASURES | {"trace@l2": lambda cell, g: "" if cell["seed"] == 2 else cell["quality"] ** 3}
     found = relate(write_measures(tmp_path / "s.csv", missing))
-    whole = found["trace@l2", "spearman_within"]
+    whole = found["trace@l2", "spearman_within_loss"]
     assert (whole.n, whole.value, whole.p) == (120, pytest.approx(1), 1 / 200)
     assert found["half_curvature@l2", "spearman"].n == 180
 
