@@ -27,6 +27,7 @@ LABELS = {
     "l4-lamp": "L4-LAMP",
     "own": "own training loss",
     "auroc": "AUROC",
+    "gap": "gap of median scores",
 }
 
 
