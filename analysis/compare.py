@@ -150,7 +150,7 @@ def definitions(arguments: Arguments) -> list[str]:
         "B/A: ratio of the geometric means, where all values are positive.",
         "Digits up/tied/down: by the sign of a digit's mean difference. Wilcoxon: exact signed ranks over digits, not "
         "corrected for the number of measures.",
-        "Noise share: what the standard errors of measurement (planes, probes) make of the variance of a difference "
+        "Noise share: what the standard errors of measurement make of the variance of a difference "
         "over the seeds of a cell: an upper bound, about twice too large where both were measured along the same "
         "directions (of AUROC: on the same images). Plans take cells as measured independently of each other.",
     ]

@@ -111,7 +111,7 @@ def plan_text(name: str, spread: Spread, precision: float) -> str:
     count = len(spread.of_seed)
     if count < 2:
         return f"{name}: no plan without two training seeds that some cells have in common."
-    found, what = plan(spread, precision), REPEATS.get(name, "planes (directions, probes)")
+    found, what = plan(spread, precision), REPEATS.get(name, "planes")
     share = spread.noise_share
     noise = (
         "noise of measurement is not known (no standard errors)"
@@ -127,10 +127,10 @@ def plan_text(name: str, spread: Spread, precision: float) -> str:
     if math.isnan(found.planes):
         return f"{start}; ±{precision:.0%} needs {seeds}."
     if math.isinf(found.planes):
-        rest = f"{what} alone do not suffice"
+        rest = f"; {what} alone do not suffice"
     else:
-        rest = f"or {times(found.planes)} as many {what} with the seeds as they are"
-    return f"{start}; ±{precision:.0%} needs {seeds} with {what} as they are; {rest}."
+        rest = f", or {times(found.planes)} as many {what} with the seeds as they are"
+    return f"{start}; ±{precision:.0%} needs {seeds} with {what} as they are{rest}."
 
 
 def plus_minus(share: float) -> str:

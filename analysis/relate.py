@@ -131,7 +131,7 @@ def relation_table(
 
 def definitions(checkpoints: "Checkpoints", arguments: Arguments, family: int) -> list[str]:
     """Every column in words."""
-    from analysis.relations import covariates, listed, loss_codes
+    from analysis.strata import covariates, listed, loss_codes
 
     by_loss = int(loss_codes(checkpoints).max() > 0)
     stratum = "digit and loss" if by_loss else "digit"
@@ -152,8 +152,8 @@ def definitions(checkpoints: "Checkpoints", arguments: Arguments, family: int) -
         "initial weights (two-way bootstrap); of granulated Kendall digits alone.",
         f"p: {arguments.permutations} permutations of AUROC within each {stratum}, of the coefficient "
         f"within {stratum}, two-sided; they take checkpoints of a {stratum} as exchangeable, whatever their batch size "
-        f"and seed. Corrected: for the {family} measures "
-        "here (step-down max T, Westfall and Young 1993).",
+        f"and seed. Corrected: for the {family} "
+        f"measure{'s' * (family != 1)} here (step-down max T, Westfall and Young 1993).",
         f"Partial: given {listed(given)}: correlation of the residuals of both ranks on theirs (logarithms have the "
         "same ranks; Conover and Iman 1981): is it sharpness, or undertraining? From three checkpoints more than "
         "covariates on.",

@@ -18,7 +18,7 @@ NAMES = {
     "partial": "partial\npooled",
     "spearman_within": "Spearman\nin digit",
     "kendall_within": "Kendall\nin digit",
-    "spearman_within_loss": "in digit\nand loss",
+    "spearman_within_loss": "Spearman\ndigit, loss",
     "partial_within": "partial\nin digit",
     "granulated:mean": "granulated\nKendall",
 }

@@ -10,12 +10,14 @@ import numpy as np
 import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis.clusters import can_draw, draw_clusters
 from analysis.measured import Checkpoints, read_checkpoints
-from analysis.relations import Relation, coefficients, forms, reason
+from analysis.relations import Relation, coefficients, reason
+from analysis.strata import forms
 from figures.forest import draw_forest, read_effects
 from figures.heatmap import draw_heatmap, read_cells
 from figures.style import COLORS, PAGE, check_out, label, save, use_style
@@ -134,7 +136,7 @@ def draw_scatter(checkpoints: Checkpoints, measure: str, resamples: int = 2000, 
         ax.set_title(f"{ax.get_title()}: {coefficient_text(found[name])}")
     legend = figure.legend(handles=legend_of(kept), loc="outside lower center", ncols=8, frameon=False)
     if endless:
-        legend.set_title(f"{endless} infinite not drawn, in the coefficients as ranks", {"size": 7})
+        legend.set_title(f"{endless} infinite not drawn, in the coefficients as ranks", FontProperties(size=7))
     return figure
 
 

@@ -71,7 +71,7 @@ def test_sentences() -> None:
     assert known.startswith(
         "trace@l2: noise of measurement is at most 25% of the variance between training seeds; the interval"
     )
-    assert known.endswith("planes (directions, probes) alone do not suffice.")
+    assert known.endswith(" training seeds with planes as they are; planes alone do not suffice.")
     of_auroc = plan_text("auroc", Spread(of_seed, 1.0, 0.25, 0.25 * v, 1), 0.1)
     assert of_auroc.endswith("test images alone do not suffice.")
     assert "times as many planes" in plan_text("x", Spread(of_seed, 1, 0.9, 0.95 * v, 1), 0.1)

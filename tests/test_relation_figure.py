@@ -112,7 +112,7 @@ def test_heatmap_prints_every_value_and_marks_those_apart_from_zero(results: Pat
                 assert texts[i, j].endswith("*") == (row.low > 0 or row.high < 0)
     assert texts[0, statistics.index("spearman_within")].endswith("*")
     columns = [label.get_text() for label in ax.get_xticklabels()]
-    assert columns[statistics.index("spearman_within_loss")] == "Spearman in\ndigit, loss"
+    assert columns[statistics.index("spearman_within_loss")] == "Spearman\ndigit, loss"
     assert set(texts[2]) == {"—"}
     assert [label.get_text() for label in ax.get_yticklabels()] == measures
 
