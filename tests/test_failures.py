@@ -280,7 +280,7 @@ def test_an_interrupt_keeps_what_is_done(whole: Path, tmp_path: Path, capsys: py
     out = tmp_path / "f.h5"
     process = start("fine", out, 60)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=10)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr == "interrupted\n"
     left = read_grid(out)
