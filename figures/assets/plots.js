@@ -172,7 +172,7 @@ function line(view) {
       marker: { size: 6, color: evaluated.map((yes) => (yes ? blue : "#fff")), line: { color: blue, width: 1.5 } },
     }),
     ...flatMarks(view),
-    ...bandTraces(steps, lower, upper, trace),
+    ...bandTraces(steps, values, lower, upper, trace),
   ];
   const name = surface.y.length === 1 ? "x" : "y";
   const axis = { zeroline: false, gridcolor: "#e5e8eb", ticks: "outside" };
@@ -184,15 +184,14 @@ function line(view) {
   return [data, layout];
 }
 
-/** One filled outline for each unbroken run of points with a standard error, so that no band bridges a hole. */
-function bandTraces(steps, lower, upper, trace) {
-  const runs = [];
+/** One filled outline for each unbroken run: a band bridges interpolated points, which have no standard error, but no hole. */
+function bandTraces(steps, values, lower, upper, trace) {
+  const runs = [[]];
   steps.forEach((_, k) => {
-    if (lower[k] === null || upper[k] === null) return;
-    if (k > 0 && runs.length && runs[runs.length - 1].at(-1) === k - 1) runs[runs.length - 1].push(k);
-    else runs.push([k]);
+    if (values[k] === null) runs.push([]);
+    else if (lower[k] !== null && upper[k] !== null) runs.at(-1).push(k);
   });
-  return runs.map((run) => {
+  return runs.filter((run) => run.length).map((run) => {
     const back = [...run].reverse();
     return trace([...run.map((k) => upper[k]), ...back.map((k) => lower[k])], {
       x: [...run, ...back].map((k) => steps[k]), fill: "toself", fillcolor: "rgba(0,114,178,0.2)", line: { width: 0 }, mode: "lines",
