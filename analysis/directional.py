@@ -36,8 +36,9 @@ class Growth:
 
     def ratio(self, radius: float) -> tuple[float, float]:
         """L/L₀ likewise."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return mean_and_error(self.values[:, self._at(radius)] / self.base)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a loss of 0 at the model
+            ratios = self.values[:, self._at(radius)] / self.base
+        return mean_and_error(ratios)
 
     def radius_of(self, level: float) -> tuple[float, float]:
         """The radius at which the mean over directions first crosses `level`, and its jackknife standard error.
@@ -59,9 +60,10 @@ class Growth:
 
 
 def mean_and_error(values: Floats) -> tuple[float, float]:
-    """Mean, and standard error of the mean over independent values; NaN from one value."""
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return float(values.mean()), float(error)
+    """Mean, and standard error of the mean over independent values; NaN from one value, or where one diverged."""
+    with np.errstate(invalid="ignore"):  # of what diverged
+        error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+        return float(values.mean()), float(error)
 
 
 def crossing(radii: Floats, base: float, curve: Floats, level: float) -> float:

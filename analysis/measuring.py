@@ -63,6 +63,7 @@ def measure(problem: Problem, settings: Settings, device: torch.device) -> Found
     for name in set(settings.losses) - set(losses):  # the common L2 under another name
         found.measures |= renamed(found.measures, name)
         found.notes |= renamed(found.notes, name)
+        found.beyond += renamed(dict.fromkeys(found.beyond, True), name)
         for curves in (found.directional, found.density):
             if "l2" in curves:
                 curves[name] = curves["l2"]
@@ -71,13 +72,13 @@ def measure(problem: Problem, settings: Settings, device: torch.device) -> Found
 
 def renamed(values: dict[str, Value], loss: str) -> dict[str, Value]:
     """What is there under the common L2, as that of `loss`; fixed levels of the common L2 are its alone."""
-    renamed = {}
+    copies = {}
     for key, value in values.items():
         measure, _, rest = key.partition("@")
         of, colon, kind = rest.partition(":")
         if of == "l2" and measure not in COMMON_ALONE:
-            renamed[f"{measure}@{loss}{colon}{kind}"] = value
-    return renamed
+            copies[f"{measure}@{loss}{colon}{kind}"] = value
+    return copies
 
 
 def smaller(problem: Problem, settings: Settings) -> Problem:

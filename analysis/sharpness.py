@@ -103,7 +103,7 @@ def measure_many(arguments: Arguments, comm: Any | None) -> None:
         if root:
             make_parent(arguments.out)
             folder.mkdir(exist_ok=True)
-        table = Table(arguments.out, tasks, settings_of(arguments), digests_of(tasks)) if root else None
+        table = Table(arguments.out, tasks, stored(arguments.settings), digests_of(tasks)) if root else None
         return prepare(arguments, comm), tasks, table
 
     device, tasks, table = together(comm, start)
@@ -154,8 +154,9 @@ def prepare(arguments: Arguments, comm: Any | None) -> "torch.device":
     return choose_device(arguments.device, rank, ranks)
 
 
-def settings_of(arguments: Arguments) -> dict[str, Any]:
-    return {**asdict(arguments.settings), "losses": list(arguments.settings.losses)}
+def stored(settings: Settings) -> dict[str, Any]:
+    """`settings` as they are read back from a report."""
+    return {**asdict(settings), "losses": list(settings.losses)}
 
 
 class Worker:
@@ -170,8 +171,8 @@ class Worker:
         try:
             self.measure(task)
         except InputError as error:
-            config = vars(config_of(task.checkpoint))
-            write_report(task.report, Report(task.name, settings_of(self.arguments), config=config, error=str(error)))
+            settings, config = stored(self.arguments.settings), config_of(task.checkpoint)
+            write_report(task.report, Report(task.name, settings, config=config, error=str(error)))
 
     def measure(self, task: Task) -> None:
         from landscape.sources import from_checkpoint
@@ -182,16 +183,14 @@ class Worker:
         write_report(task.report, report_of(problem, settings, task.name, self.device))
 
 
-def config_of(path: Path) -> Any:
-    """The config of a checkpoint, or an object without fields if it cannot be read."""
-    from types import SimpleNamespace
-
+def config_of(path: Path) -> dict[str, Any]:
+    """The config of a checkpoint as plain values, {} if it cannot be read."""
     from training.checkpoint import load_checkpoint
 
     try:
-        return load_checkpoint(path).config
+        return vars(load_checkpoint(path).config)
     except InputError:
-        return SimpleNamespace()
+        return {}
 
 
 def report_of(problem: "Problem", settings: Settings, name: str, device: "torch.device") -> Report:
@@ -200,7 +199,7 @@ def report_of(problem: "Problem", settings: Settings, name: str, device: "torch.
     found = measure(problem, settings, device)
     return Report(
         name,
-        {**asdict(settings), "losses": list(settings.losses)},
+        stored(settings),
         digest=problem.weights_digest,
         data_digest=problem.data_digest,
         config=problem.meta.get("config", {}),

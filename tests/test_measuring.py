@@ -121,6 +121,17 @@ def test_own_of_a_plain_l2_model_is_not_measured_twice() -> None:
     assert "radius_level@own" not in result.measures
 
 
+def test_radii_not_reached_are_so_under_both_names() -> None:
+    problem = autoencoder()
+    problem.meta["config"] = {"patches": 1, "loss": "l2", "loss_factor": 1.0, "reduction": "mean"}
+    still = replace(problem, model=copy.deepcopy(problem.model))
+    with torch.no_grad():  # the last layer ignores the others, so that no direction through them does anything
+        list(still.model.modules())[-2].weight.zero_()
+    beyond = measure(still, replace(QUICK, steps=1, probes=2), CPU).beyond
+    assert {"radius_double@l2", "radius_double@own"} <= set(beyond)
+    assert "radius_level@own" not in beyond
+
+
 def test_what_has_no_value_says_why() -> None:
     settings = replace(QUICK, level=1e-3, fall=0.9, steps=1, probes=2)
     found = measure(autoencoder(), settings, CPU)
