@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.stack import Autoencoder, Layer, box, layers_of, overlaid, packed, patches, stages
+from training.layers import Autoencoder, Layer, box, layers_of, overlaid, packed, patches, stages
 
 Pair = tuple[Tensor, Tensor]  # matrix (k, K, N) of the folded convolution and its bias (k, 1, C'), or gradients in them
 
 
 @dataclass
 class Fold:
-    """A stage at its present weights, in the layout of :class:`training.stack.Layer`: rows of k = 1.
+    """A stage at its present weights, in the layout of :class:`training.layers.Layer`: rows of k = 1.
 
     weight (1, n, C') with n weights a filter, the others (1, 1, C'). A stage without batch norm has r = 0 and s = 1.
     """

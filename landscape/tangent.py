@@ -1,7 +1,7 @@
 """Exact Hessian-vector products of a mean loss of an Autoencoder, written out for several vectors at once.
 
 The R-operator (Pearlmutter, Neural Computation 1994): a forward and a backward pass of tangents, by the matrix products
-and identities of :mod:`training.stack`. It is fast by what is left out:
+and identities of :mod:`training.layers`. It is fast by what is left out:
 
 - *Fold.* With batch norm as at evaluation each stage is one convolution (:mod:`landscape.fold`). Between convolutions
   only leaky ReLU is left, which has no curvature: second derivatives come from products of weights, and from output and
@@ -27,7 +27,7 @@ from landscape.curve import Curve, Loss
 from landscape.fold import Pair, folds_of, order_of, put, put_adjoint, taken, taken_adjoint
 from landscape.problem import Samples
 from training.device import thread_pool
-from training.stack import SLOPE
+from training.layers import SLOPE
 
 T = TypeVar("T")
 R = TypeVar("R")

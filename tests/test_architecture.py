@@ -9,7 +9,7 @@ from conftest import ROOT, run_python
 
 ORDER = ("training", "landscape", "analysis", "figures")
 #: what landscape may take from training: see DESIGN's layout; sources.py alone turns a checkpoint into a Problem
-TAKEN_BY_LANDSCAPE = {"losses", "score", "farm", "command", "device", "config", "rewrite", "stack"}
+TAKEN_BY_LANDSCAPE = {"losses", "score", "farm", "command", "device", "config", "rewrite", "layers"}
 TAKEN_BY_SOURCES = {"checkpoint", "data", "models", "patches"}
 
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from training.config import RunConfig, resolve
 from training.engine import OPTIMIZERS
+from training.layers import box, overlaid, patches
 from training.losses import LOSSES, Lamp, per_sample_loss, training_batch_losses, training_loss
 from training.models import build_model
-from training.stack import Stack, box, chunk_bounds, overlaid, patches, stack_key
+from training.stack import Stack, chunk_bounds, stack_key
 
 CPU = torch.device("cpu")
 SMALL = resolve(RunConfig(image_size=32, width=4, depth=3))
