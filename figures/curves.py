@@ -48,7 +48,9 @@ def read_section(path: Path, section: str, loss: str) -> tuple[str, dict[str, An
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise InputError(f"{path}: expected what analysis.sharpness writes as JSON, found no such file") from None
+        raise InputError(
+            f"{path}: expected what analysis.sharpness writes as JSON, found no such file, or no JSON in it"
+        ) from None
     parts = content.get(section) if isinstance(content, dict) else None
     if not isinstance(parts, dict) or not parts:
         raise InputError(f"{path}: expected a part {section!r}, found none; measure it with analysis.sharpness")
