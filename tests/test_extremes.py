@@ -1,5 +1,6 @@
 """Extreme eigenvalues of the Hessian as metrics of a surface, against dense Hessians."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from torch import nn
 from torch.func import functional_call
 
 import landscape
+from landscape.batchnorm import recalibrate
 from landscape.directions import random_directions
 from landscape.evaluate import Evaluator
 from landscape.grid import read_grid
 from landscape.metrics import resolve_metrics
+from landscape.params import Mover
 from landscape.problem import Problem, Samples
 from training.command import InputError
 
@@ -107,3 +110,16 @@ def test_the_command_maps_them_over_ranks(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     grid = read_grid(tmp_path / "a.h5")
     assert grid.values["lambda-ratio"].std() < 1e-3 * grid.values["lambda-ratio"].mean()
+
+
+def test_they_are_taken_with_the_statistics_of_the_point() -> None:
+    problem, steps = bent(), (0.7, -0.4)
+    plane = random_directions(problem.model, 0)
+    metrics = resolve_metrics(problem, ["lambda-min", "lambda-max"])
+    found = Evaluator(problem, metrics, [plane], CPU, batch_norm="recalibrate").at(0, steps)[0]
+    moved = copy.deepcopy(problem.model)
+    Mover(moved, [direction.params for direction in plane]).to(steps)
+    recalibrate(moved, [problem.sets["train"].inputs])
+    for buffer, now in zip(problem.model.buffers(), moved.buffers(), strict=True):
+        buffer.copy_(now)
+    assert found == pytest.approx(dense(problem, steps, "train"), rel=1e-3)
