@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from analysis.formats import TABLE_FORMATS, FormatName, Table, comma_separated
-from training.command import InputError, command, make_parent, parse, write_whole
+from analysis.rows.formats import TABLE_FORMATS, FormatName, Table, comma_separated
+from training.runtime.command import InputError, command, make_parent, parse, write_whole
 
 if TYPE_CHECKING:
-    from analysis.differences import Difference, Pairs
+    from analysis.relation.differences import Difference, Pairs
 
 DESCRIPTION = """Compare the measures of two groups of checkpoints that are paired on everything else.
 
@@ -23,12 +23,6 @@ Mean of each group, difference B - A with intervals over digits and training see
 wanted precision needs."""
 
 NOTHING = "—"
-COLUMNS = (
-    *("measure", "pairs", "digits", "seeds", "mean_a", "mean_b", "difference", "low", "high"),
-    *("student_low", "student_high", "ratio", "ratio_low", "ratio_high"),
-    *("standardized", "standardized_low", "standardized_high", "up", "tied", "down", "p_wilcoxon"),
-    *("noise_share", "half_width", "precision", "seeds_needed", "planes_needed"),
-)
 
 
 @dataclass(frozen=True)
@@ -63,8 +57,8 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "analysis.compare", DESCRIPTION)
     check_numbers(arguments)
-    from analysis.differences import differences, pair
-    from analysis.measured import read_checkpoints
+    from analysis.relation.differences import differences, pair
+    from analysis.relation.measured import read_checkpoints
 
     checkpoints = read_checkpoints(arguments.results, arguments.where, arguments.measures)
     pairs = pair(checkpoints, arguments.a, arguments.b, arguments.free)
@@ -92,7 +86,8 @@ def check_numbers(arguments: Arguments) -> None:
 
 def numbers(one: "Difference", precision: float) -> dict[str, str | float | int]:
     """A row of the CSV file, by COLUMNS."""
-    from analysis.precision import plan
+    from analysis.relation.differences import COLUMNS
+    from analysis.statistics.precision import plan
 
     needed = plan(one.spread, precision)
     values = (
@@ -105,6 +100,8 @@ def numbers(one: "Difference", precision: float) -> dict[str, str | float | int]
 
 
 def wide_table(rows: Sequence[dict[str, str | float | int]]) -> str:
+    from analysis.relation.differences import COLUMNS
+
     def text_of(value: str | float | int) -> str:
         return "" if isinstance(value, float) and math.isnan(value) else str(value)
 
@@ -157,8 +154,8 @@ def definitions(arguments: Arguments) -> list[str]:
 
 
 def cautions(found: "Sequence[Difference]", pairs: "Pairs", digits: int, seeds: int) -> list[str]:
-    from analysis.clusters import few_seeds
-    from analysis.measured import units_of_own
+    from analysis.relation.measured import units_of_own
+    from analysis.statistics.clusters import few_seeds
 
     few = units_of_own([*pairs.a.runs, *pairs.b.runs], pairs.a.measures)
     few += [f"{NOTHING} Student: {counted(seeds, 'training seed')}, fewer than 3."] if seeds < 3 else []
@@ -172,7 +169,7 @@ def cautions(found: "Sequence[Difference]", pairs: "Pairs", digits: int, seeds: 
 
 
 def plans(found: "Sequence[Difference]", precision: float) -> list[str]:
-    from analysis.precision import plan_text
+    from analysis.statistics.precision import plan_text
 
     return [plan_text(one.measure, one.spread, precision) for one in found if one.pairs]
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from analysis.formats import comma_separated
-from analysis.results import (
+from analysis.paper.stored import AVERAGE_COLUMNS, PAIR_COLUMNS
+from analysis.rows.formats import comma_separated
+from analysis.rows.results import (
     LAMP_FIELDS,
     Group,
     Key,
@@ -20,27 +21,18 @@ from analysis.results import (
     read_runs,
     task_order,
 )
-from training.command import InputError, check_out, command, make_parent, parse, write_whole
+from training.runtime.command import InputError, check_out, command, make_parent, parse, write_whole
 
 if TYPE_CHECKING:
-    from analysis.bootstrap import Average
-    from analysis.delong import PairedResult
-    from analysis.scores import RunScores
+    from analysis.rows.scores import RunScores
+    from analysis.statistics.bootstrap import Average
+    from analysis.statistics.delong import PairedResult
 
 DESCRIPTION = """Compare each LAMP run with the base run that differs in the loss alone, on the same test images.
 
 Example: python -m analysis.pairs runs/table1 --out results/table1
 Writes results/table1_pairs.csv (paired DeLong, a row a task, group and seed) and results/table1_averages.csv (means
 over tasks, bootstrapped over images and seeds together). Both are of the last evaluation, as the scores are."""
-
-PAIR_COLUMNS = (
-    *("task", "batch_size", "base", "optimizer", "seed", "run_base", "run_lamp", *LAMP_FIELDS),
-    *("auroc_base", "auroc_lamp", "difference", "stderr", "low", "high", "p", "n_normal", "n_anomalous", "status"),
-)
-AVERAGE_COLUMNS = (
-    *("batch_size", "base", "optimizer", "what", *LAMP_FIELDS, "mean", "low", "high"),
-    *("tasks", "seeds_least", "seeds_most", "resamples", "bootstrap_seed", "status"),
-)
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     source = arguments.folder / "results.csv"
     runs = chosen(read_runs(source), arguments.where)
     if arguments.tune:
-        from analysis.tuning import tune
+        from analysis.paper.tuning import tune
 
         runs = tune(runs, arguments.tune, arguments.tune_by, lambda run: run.trouble or run.last)
     reading = check_one_reading(runs, source)
@@ -130,7 +122,7 @@ def pair_at(keyed: dict[Key, Run], group: Group, task: str, seed: int) -> Pair:
 
 def read_all_scores(folder: Path, pairs: Iterable[Pair]) -> dict[str, "RunScores"]:
     """The scores of every run that is half of a complete pair, by its name."""
-    from analysis.scores import check_same_images, read_scores
+    from analysis.rows.scores import check_same_images, read_scores
 
     found: dict[str, RunScores] = {}
     for pair in pairs:
@@ -142,7 +134,7 @@ def read_all_scores(folder: Path, pairs: Iterable[Pair]) -> dict[str, "RunScores
 
 
 def pair_row(pair: Pair, scores: dict[str, "RunScores"], reading: Sequence[str]) -> list[str]:
-    from analysis.delong import paired_delong
+    from analysis.statistics.delong import paired_delong
 
     place = [pair.task, str(pair.group.batch_size), pair.group.base, pair.group.optimizer, str(pair.seed)]
     names = [run.name if run else "" for run in (pair.base, pair.lamp)]
@@ -194,8 +186,8 @@ def group_averages(
     """Averages of base, LAMP and difference. Tasks of MNIST share their images; other tasks have their own."""
     import numpy as np
 
-    from analysis.bootstrap import Task, averages
-    from analysis.scores import check_same_images
+    from analysis.rows.scores import check_same_images
+    from analysis.statistics.bootstrap import Task, averages
 
     worlds: dict[str, list[Task]] = {}
     first: dict[str, RunScores] = {}

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from training.command import InputError, command, make_parent, parse_one_of, whole_file
+from training.runtime.command import InputError, command, make_parent, parse_one_of, whole_file
 
 DESCRIPTION = """Compute what a figure draws, as an NPZ file.
 
@@ -73,8 +73,8 @@ def fig4(arguments: Fig4) -> dict[str, np.ndarray]:
     if arguments.seed < 0:
         raise InputError(f"--seed: expected at least 0, found {arguments.seed}")
     make_parent(arguments.out)
-    from analysis.reconstructions import fig4_panels
-    from training.device import use_threads
+    from analysis.pictures.reconstructions import fig4_panels
+    from training.runtime.device import use_threads
 
     use_threads(arguments.threads)
     return fig4_panels(
@@ -91,7 +91,7 @@ def fig2_curves(points: int) -> dict[str, np.ndarray]:
     """`residual` (points,), and `loss_<name>` and `gradient_<name>` of the losses at scale=none, by autograd."""
     import torch
 
-    from training.losses import FIXED_LAMP, per_sample_loss
+    from training.models.losses import FIXED_LAMP, per_sample_loss
 
     # From just above 0, where the gradient of L1 has no value.
     residual = torch.linspace(1 / points, 1, points, dtype=torch.float64).view(-1, 1, 1, 1)

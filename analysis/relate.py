@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from analysis.formats import TABLE_FORMATS, FormatName, Table, comma_separated
-from training.command import InputError, command, make_parent, parse, write_whole
+from analysis.rows.formats import TABLE_FORMATS, FormatName, Table, comma_separated
+from training.runtime.command import InputError, command, make_parent, parse, write_whole
 
 if TYPE_CHECKING:
-    from analysis.measured import Checkpoints
-    from analysis.relations import Relation
+    from analysis.relation.measured import Checkpoints
+    from analysis.relation.relations import Relation
 
 DESCRIPTION = """Relate measures of sharpness to AUROC over a sweep's checkpoints.
 
@@ -56,8 +56,8 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "analysis.relate", DESCRIPTION)
     check_numbers(arguments)
-    from analysis.measured import read_checkpoints
-    from analysis.relations import hyperparameters, relations
+    from analysis.relation.measured import read_checkpoints
+    from analysis.relation.relations import hyperparameters, relations
 
     checkpoints = read_checkpoints(arguments.results, arguments.where, arguments.measures)
     found = relations(checkpoints, arguments.free, arguments.resamples, arguments.permutations, arguments.seed)
@@ -80,7 +80,7 @@ def check_numbers(arguments: Arguments) -> None:
 
 def long_table(found: "Sequence[Relation]") -> str:
     """The long table as CSV; empty where there is nothing."""
-    from analysis.relations import COLUMNS
+    from analysis.relation.relations import COLUMNS
 
     rows = [[plain(getattr(relation, name)) for name in COLUMNS] for relation in found]
     return comma_separated([list(COLUMNS), *([text_of(value) for value in row] for row in rows)])
@@ -131,7 +131,7 @@ def relation_table(
 
 def definitions(checkpoints: "Checkpoints", arguments: Arguments, family: int) -> list[str]:
     """Every column in words."""
-    from analysis.strata import covariates, listed, loss_codes
+    from analysis.relation.strata import covariates, listed, loss_codes
 
     by_loss = int(loss_codes(checkpoints).max() > 0)
     stratum = "digit and loss" if by_loss else "digit"
@@ -166,9 +166,9 @@ def cautions(checkpoints: "Checkpoints") -> list[str]:
     """What to keep in mind with few digits or seeds, and of measures of other kinds."""
     import numpy as np
 
-    from analysis.clusters import few_seeds
-    from analysis.measured import units_of_own
-    from analysis.relations import OF_AUROC
+    from analysis.relation.measured import units_of_own
+    from analysis.relation.relations import OF_AUROC
+    from analysis.statistics.clusters import few_seeds
 
     digits, seeds = len(checkpoints.tasks), len(set(checkpoints.seed_codes().tolist()))
     endless = [name for name in checkpoints.measures if np.isinf(checkpoints.values[name]).any()]

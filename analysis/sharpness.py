@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from analysis.settings import Settings, check_settings
-from analysis.sharpness_files import Report, Table, Task, sweep_tasks, write_report
-from training.command import InputError, check_out, command, make_parent, parse
+from analysis.measures.settings import Settings, check_settings
+from analysis.measures.sharpness_files import Report, Table, Task, sweep_tasks, write_report
+from training.runtime.command import InputError, check_out, command, make_parent, parse
 
 if TYPE_CHECKING:
     import torch
 
-    from landscape.problem import Problem
+    from landscape.problem.problem import Problem
 
 DESCRIPTION = """Measure sharpness, under the training loss and the common L2: curvature along filter-normalized
 directions, growth with the radius, areas of sublevel sets, Keskar's, SAM's and ASAM's measures, the Hessian's trace
@@ -36,7 +36,7 @@ class Arguments:
     where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """With --sweep: only runs with this setting, name=value; may be repeated."""
     problem: str = ""
-    """package.module:factory, a function that returns a landscape.problem.Problem; with --losses."""
+    """package.module:factory, a function that returns a landscape.Problem; with --losses."""
     settings: Settings = field(default_factory=Settings)
     data_dir: str | None = None
     """Folder that holds mnist/ or mvtec/; the same as LANDSCAPE_DATA."""
@@ -49,7 +49,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "analysis.sharpness", DESCRIPTION)
     check_arguments(arguments)
-    from training.farm import rank_of, world
+    from training.runtime.farm import rank_of, world
 
     comm = world()
     if arguments.out.suffix == ".json":
@@ -93,7 +93,7 @@ def measure_many(arguments: Arguments, comm: Any | None) -> None:
     """Measure what is left of the checkpoints over all ranks; the root writes the table as reports arrive."""
     from tqdm import tqdm
 
-    from training.farm import farm, rank_of, together
+    from training.runtime.farm import farm, rank_of, together
 
     root = rank_of(comm) == 0
 
@@ -136,7 +136,7 @@ def digests_of(tasks: Sequence[Task]) -> dict[str, str]:
     """The digests of the checkpoints that can be read; the others will be told why they cannot."""
     from contextlib import suppress
 
-    from training.checkpoint import load_checkpoint
+    from training.fitting.checkpoint import load_checkpoint
 
     digests = {}
     for task in tasks:
@@ -146,8 +146,8 @@ def digests_of(tasks: Sequence[Task]) -> dict[str, str]:
 
 
 def prepare(arguments: Arguments, comm: Any | None) -> "torch.device":
-    from training.device import choose_device, use_threads
-    from training.farm import local_ranks
+    from training.runtime.device import choose_device, use_threads
+    from training.runtime.farm import local_ranks
 
     rank, ranks, cores = local_ranks(comm)
     use_threads(arguments.threads, ranks, cores)
@@ -185,7 +185,7 @@ class Worker:
 
 def config_of(path: Path) -> dict[str, Any]:
     """The config of a checkpoint as plain values, {} if it cannot be read."""
-    from training.checkpoint import load_checkpoint
+    from training.fitting.checkpoint import load_checkpoint
 
     try:
         return vars(load_checkpoint(path).config)
@@ -194,7 +194,7 @@ def config_of(path: Path) -> dict[str, Any]:
 
 
 def report_of(problem: "Problem", settings: Settings, name: str, device: "torch.device") -> Report:
-    from analysis.measuring import measure
+    from analysis.measures.measuring import measure
 
     found = measure(problem, settings, device)
     return Report(

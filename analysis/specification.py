@@ -12,11 +12,11 @@ from typing import Annotated
 
 import tyro
 
-from analysis.formats import comma_separated
-from analysis.matching import History, first_crossing
-from analysis.results import Run, read_history, read_runs
-from analysis.statistics import MeanInterval, mean_interval
-from training.command import InputError, command, make_parent, parse, write_whole
+from analysis.paper.matching import History, first_crossing
+from analysis.rows.formats import comma_separated
+from analysis.rows.results import Run, read_history, read_runs
+from analysis.statistics.paired import MeanInterval, mean_interval
+from training.runtime.command import InputError, command, make_parent, parse, write_whole
 
 DESCRIPTION = """Compare every specification of a sweep with its plain L2, task by task: equal epochs and matched fit.
 

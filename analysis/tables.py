@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from analysis.formats import FORMATS, TABLE_FORMATS, FormatName, Rows, Table
-from training.command import InputError, command, make_parent, parse_one_of, write_whole
+from analysis.rows.formats import FORMATS, TABLE_FORMATS, FormatName, Rows, Table
+from training.runtime.command import InputError, command, make_parent, parse_one_of, write_whole
 
 if TYPE_CHECKING:
-    from analysis.cells import Cells, Histories, Rule
-    from analysis.results import Run
-    from analysis.stored import Averages, StoredPair
+    from analysis.paper.cells import Cells, Histories, Rule
+    from analysis.paper.stored import Averages, StoredPair
+    from analysis.rows.results import Run
 
 DESCRIPTION = """Make a table of results, on the terminal or as a file.
 
@@ -118,8 +118,8 @@ def text_of(arguments: "Runs | Table1 | Table2 | Claims") -> str:
 
 def paper_table(arguments: "Table1 | Table2") -> Table:
     """Table 1 or 2 of a sweep. Paired tests and averages are of the last evaluation, so they serve that rule alone."""
-    from analysis.table1 import table1, task_table
-    from analysis.table2 import table2
+    from analysis.paper.table1 import table1, task_table
+    from analysis.paper.table2 import table2
 
     if not 0 <= arguments.tolerance < 1:
         raise InputError(f"--tolerance: expected a difference from 0 to 1, found {arguments.tolerance:g}")
@@ -138,7 +138,7 @@ def paper_table(arguments: "Table1 | Table2") -> Table:
 
 
 def claim_tables(arguments: Claims) -> list[Table]:
-    from analysis.claims import claims
+    from analysis.paper.claims import claims
 
     histories = histories_of(arguments)
     if histories is None:
@@ -150,8 +150,8 @@ def claim_tables(arguments: Claims) -> list[Table]:
 
 def tuned_cells(arguments: Sweep, runs: "Sequence[Run]", histories: "Histories | None") -> "tuple[Cells, list[str]]":
     """The cells of the runs, those of the best settings if there is something to tune, and a note that says so."""
-    from analysis.cells import choose, complete_rule, make_cells
-    from analysis.tuning import tune, tuning_note
+    from analysis.paper.cells import choose, complete_rule, make_cells
+    from analysis.paper.tuning import tune, tuning_note
 
     rule = complete_rule(runs, histories, rule_of(arguments))
     if not arguments.tune:
@@ -167,7 +167,7 @@ def with_notes(table: Table, notes: list[str]) -> Table:
 
 def rule_of(arguments: Sweep) -> "Rule":
     """How evaluations are chosen; InputError for numbers that mean nothing."""
-    from analysis.cells import Rule
+    from analysis.paper.cells import Rule
 
     if arguments.epochs < 0:
         raise InputError(f"--epochs: expected at least 0, found {arguments.epochs}")
@@ -192,20 +192,20 @@ def check_columns(cells: "Cells", arguments: "Table1 | Table2") -> None:
 
 
 def chosen_runs(arguments: Sweep) -> "list[Run]":
-    from analysis.results import chosen, read_runs
+    from analysis.rows.results import chosen, read_runs
 
     return chosen(read_runs(arguments.results), arguments.where)
 
 
 def histories_of(arguments: Sweep) -> "Histories | None":
-    from analysis.results import read_history
+    from analysis.rows.results import read_history
 
     path = arguments.history or beside(arguments.results, "history")
     return read_history(path) if path else None
 
 
 def stored(arguments: Paper, cells: "Cells") -> "tuple[list[StoredPair] | None, Averages | None]":
-    from analysis.stored import check_averages, read_averages, read_pairs
+    from analysis.paper.stored import check_averages, read_averages, read_pairs
 
     pairs = arguments.pairs or beside(arguments.results, "pairs")
     averages = arguments.averages or beside(arguments.results, "averages")

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from analysis.formats import Rows, comma_separated, markdown
-from analysis.persistence import Floats, Pair, basins, hills
-from landscape.grid import Grid, read_grid
-from training.command import InputError, command, make_parent, parse, write_whole
+from analysis.pictures.persistence import Floats, Pair, basins, hills
+from analysis.rows.formats import Rows, comma_separated, markdown
+from landscape.files.grid import Grid, read_grid
+from training.runtime.command import InputError, command, make_parent, parse, write_whole
 
 DESCRIPTION = """List the basins of a loss surface, and how deep each is: persistent homology of its sublevel sets.
 

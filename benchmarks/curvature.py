@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.surface import in_turn, paired, trained_problem
-from training.command import command, parse
+from training.runtime.command import command, parse
 
 DESCRIPTION = """Time the largest eigenvalues and the trace of the Hessian of the width 16-32-64-128 autoencoder.
 
@@ -56,8 +56,8 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     """All figures, by their names."""
     import torch
 
-    from landscape.metrics import resolve_metrics
-    from landscape.objective import Objective
+    from landscape.engine.metrics import resolve_metrics
+    from landscape.hessian.objective import Objective
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -138,20 +138,20 @@ def plain_eigenvalues(objective: Any, arguments: Arguments) -> tuple[np.ndarray,
 
 
 def fast_eigenvalues(objective: Any, arguments: Arguments) -> Any:
-    from landscape.eigen import extreme_eigenvalues
+    from landscape.hessian.eigen import extreme_eigenvalues
 
     objective.move_to(objective.base)  # forgets what is kept of the weights: it is part of the time
     return extreme_eigenvalues(objective.products, objective.size, arguments.eigenvalues, tol=arguments.tol)
 
 
 def plain_trace(objective: Any, probes: int) -> Any:
-    from analysis.curvature import trace
+    from analysis.measures.curvature import trace
 
     return trace(objective.products, objective.size, probes, seed=0)
 
 
 def fast_trace(objective: Any, probes: int) -> Any:
-    from analysis.curvature import TRACE, estimate, rademacher
+    from analysis.measures.curvature import TRACE, estimate, rademacher
 
     objective.move_to(objective.base)
     return estimate(objective.quadratic_forms(rademacher(objective.size, probes, 0)), TRACE, "")

@@ -9,10 +9,10 @@ import torch
 from mpi4py import MPI
 
 from benchmarks.surface import trained_problem
-from landscape.directions import random_directions
-from landscape.evaluate import Evaluator
-from landscape.metrics import resolve_metrics
-from training.farm import farm
+from landscape.directions.normalization import random_directions
+from landscape.engine.evaluate import Evaluator
+from landscape.engine.metrics import resolve_metrics
+from training.runtime.farm import farm
 
 POINTS = 60
 

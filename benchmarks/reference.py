@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from landscape.directions import Direction
+from landscape.directions.normalization import Direction
 
 BATCH = 128
 

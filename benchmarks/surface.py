@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from training.command import InputError, command, parse
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Time the surface engine on the width 16-32-64-128 autoencoder; everything compared runs in turn.
 
@@ -54,9 +54,9 @@ def measure(arguments: Arguments, weights: Path) -> dict[str, Any]:
     import torch
 
     from benchmarks.reference import Reference
-    from landscape.directions import random_directions
-    from landscape.evaluate import Evaluator
-    from landscape.metrics import resolve_metrics
+    from landscape.directions.normalization import random_directions
+    from landscape.engine.evaluate import Evaluator
+    from landscape.engine.metrics import resolve_metrics
 
     problem = trained_problem(arguments.images, arguments.epochs, weights)
     plane = random_directions(problem.model, seed=0)
@@ -92,11 +92,11 @@ def trained_problem(count: int, epochs: int, weights: Path) -> Any:
     """The autoencoder trained on `count` shipped digits of all kinds, or as kept at `weights`, and these as its set."""
     import torch
 
-    from landscape.problem import Problem, Samples
-    from training.config import RunConfig, resolve
-    from training.data import load_split
-    from training.fit import train
-    from training.models import build_model
+    from landscape.problem.problem import Problem, Samples
+    from training.data.config import RunConfig, resolve
+    from training.data.splits import load_split
+    from training.fitting.fit import train
+    from training.models.autoencoder import build_model
 
     splits = [load_split(resolve(RunConfig(normal=digit)), None) for digit in range(10)]
     images = torch.cat([split.train for split in splits])[:: max(1, 10_000 // count)][:count]
@@ -193,9 +193,9 @@ def costs_of_metrics(evaluator: Callable[..., Any], repeats: int) -> dict[str, A
 
 def whole_surface(engine: Any, problem: Any, reference_point: float, arguments: Arguments) -> dict[str, Any]:
     """The whole picture, adaptive within 1% of the log-loss range, written to its file; and its true error."""
-    from landscape.grid import empty_grid, parse_axis
-    from landscape.gridfile import GridWriter
-    from landscape.run import Surface
+    from landscape.files.grid import empty_grid, parse_axis
+    from landscape.files.gridfile import GridWriter
+    from landscape.sampling.run import Surface
 
     x, y = (parse_axis(name, f"-1:1:{arguments.grid}") for name in "xy")
     meta = {"identity": {}, "metrics": {"l2": {"transform": "log"}}}
@@ -260,10 +260,10 @@ def print_peak(images: str, weights: str, points: str) -> None:
 def whole_surface_of(problem: Any, points: int) -> None:
     import torch
 
-    from landscape.directions import random_directions
-    from landscape.evaluate import Evaluator
-    from landscape.metrics import resolve_metrics
-    from landscape.problem import subsample
+    from landscape.directions.normalization import random_directions
+    from landscape.engine.evaluate import Evaluator
+    from landscape.engine.metrics import resolve_metrics
+    from landscape.problem.problem import subsample
 
     problem.sets = {"train": subsample(problem.sets["train"], 16), "all": problem.sets["train"]}
     plane = random_directions(problem.model, seed=0)

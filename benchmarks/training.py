@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.surface import in_turn, paired
-from training.command import command, parse
+from training.runtime.command import command, parse
 
 DESCRIPTION = """Time stacked training of the width 16-32-64-128 autoencoder; what is compared runs in turn.
 
@@ -66,9 +66,9 @@ def at_batch_size(arguments: Arguments, size: int) -> dict[str, Any]:
     """Model-steps a second of the plain loop and of a stack, and the median of the ratios of neighbours in time."""
     import torch
 
-    from training.config import RunConfig, resolve
-    from training.models import build_model
-    from training.stack import Stack
+    from training.data.config import RunConfig, resolve
+    from training.fitting.stack import Stack
+    from training.models.autoencoder import build_model
 
     count = max(2, min(arguments.models, IMAGES_A_STACK // size))
     config = resolve(RunConfig(loss=arguments.loss, batch_size=size))
@@ -103,8 +103,8 @@ def at_batch_size(arguments: Arguments, size: int) -> dict[str, Any]:
 
 def plain_loop(config: Any, model: Any, batches: Any) -> Callable[[], list[float]]:
     """A call that trains a copy of `model` by the plain loop, a step for each of `batches` (steps, B, C, H, W)."""
-    from training.engine import Separate
-    from training.run import Batch
+    from training.fitting.engine import Separate
+    from training.fitting.run import Batch
 
     engine = Separate([config], [copy.deepcopy(model)])
 
@@ -119,7 +119,7 @@ def largest_difference(config: Any, models: Sequence[Any], batches: Any) -> floa
     """Largest relative difference of the losses of two models' first steps from the plain loop's."""
     import torch
 
-    from training.stack import Stack
+    from training.fitting.stack import Stack
 
     models, batches = models[:2], batches[:2]
     stack = Stack([config] * len(models), models, torch.device("cpu"))

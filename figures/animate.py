@@ -11,11 +11,11 @@ from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
 from figures import trajectory
-from figures.paths import draw_paths, path_legend
-from figures.style import use_style
-from figures.surface import complete_part
-from landscape.grid import Grid, read_grid
-from training.command import InputError, command, make_parent, parse, whole_file
+from figures.parts.paths import draw_paths, path_legend
+from figures.parts.style import use_style
+from figures.parts.surface import complete_part
+from landscape.files.grid import Grid, read_grid
+from training.runtime.command import InputError, command, make_parent, parse, whole_file
 
 DESCRIPTION = """Animate the training trajectory over the contours of a surface, one frame a checkpoint.
 

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from figures.curves import Bands, check_count, line_style, read_bands
-from figures.style import PAGE, check_out, label, save, use_style
-from training.command import InputError, command, parse
+from figures.parts.curves import Bands, check_count, line_style, read_bands
+from figures.parts.style import PAGE, check_out, label, save, use_style
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw how the loss of one or more models grows along filter-normalized random directions.
 

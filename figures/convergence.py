@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from analysis.results import Run, chosen, read_history, read_runs
+from analysis.rows.results import Run, chosen, read_history, read_runs
 from analysis.specification import beside
-from figures.style import COLORS, PAGE, check_out, label, save, use_style
-from training.command import InputError, command, parse
+from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw how runs of a sweep converge, and what AUROC they have when they fit equally well.
 

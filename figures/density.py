@@ -10,9 +10,9 @@ import tyro
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from figures.curves import Density, check_count, line_style, read_density
-from figures.style import PAGE, check_out, label, save, use_style
-from training.command import InputError, command, parse
+from figures.parts.curves import Density, check_count, line_style, read_density
+from figures.parts.style import PAGE, check_out, label, save, use_style
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw the spectral density of the Hessian, by stochastic Lanczos quadrature, of one or more models.
 

@@ -12,11 +12,11 @@ import tyro
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from figures.captions import config_of, differences, metric_text, score_text, value_at_model
-from figures.style import PAGE, check_out, heights, label, save, shared_limits, use_style
-from figures.surface import color_ticks, complete_part, draw_contours, draw_surface, is_log, plane_of
-from landscape.grid import Grid, read_grid
-from training.command import InputError, command, parse
+from figures.parts.captions import config_of, differences, metric_text, score_text, value_at_model
+from figures.parts.style import PAGE, check_out, heights, label, save, shared_limits, use_style
+from figures.parts.surface import color_ticks, complete_part, draw_contours, draw_surface, is_log, plane_of
+from landscape.files.grid import Grid, read_grid
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw the surfaces of two or more models under one metric, with shared levels and limits.
 

@@ -11,8 +11,8 @@ import tyro
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from figures.style import COLORS, PAGE, check_out, label, save, use_style
-from training.command import InputError, command, parse
+from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw loss and gradient of L1, L2 and their LAMP forms (scale=none) against the residual of one pixel.
 

@@ -12,7 +12,7 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from figures.captions import (
+from figures.parts.captions import (
     config_of,
     data_text,
     differences,
@@ -22,11 +22,11 @@ from figures.captions import (
     settings_of,
     value_at_model,
 )
-from figures.style import PAGE, check_out, heights, label, save, shared_limits, use_style
-from figures.surface import axis_label, color_ticks, complete_part, draw_contours, is_log, plane_of
-from landscape.grid import Grid, read_grid
-from training.command import InputError, command, parse
-from training.config import LossName
+from figures.parts.style import PAGE, check_out, heights, label, save, shared_limits, use_style
+from figures.parts.surface import axis_label, color_ticks, complete_part, draw_contours, is_log, plane_of
+from landscape.files.grid import Grid, read_grid
+from training.data.config import LossName
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw contours of models side by side: a row for each training loss, a column for each batch size.
 

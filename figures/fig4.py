@@ -14,8 +14,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from figures.style import COLORS, PAGE, check_out, label, save, use_style
-from training.command import InputError, command, parse
+from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw test images, their reconstructions by some models, and error maps on one colour scale.
 

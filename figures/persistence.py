@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.topology import Feature, features_of, surface_of
-from figures.captions import metric_text
-from figures.style import COLORS, PAGE, check_out, heights, label, save, shared_limits, use_style
-from figures.surface import color_ticks, draw_contours, is_log, plane_of, tick_text, ticks_of
-from landscape.grid import Grid, read_grid
-from training.command import InputError, command, parse
+from figures.parts.captions import metric_text
+from figures.parts.style import COLORS, PAGE, check_out, heights, label, save, shared_limits, use_style
+from figures.parts.surface import color_ticks, draw_contours, is_log, plane_of, tick_text, ticks_of
+from landscape.files.grid import Grid, read_grid
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw the persistence diagram of a surface's sublevel sets beside its contour map, its basins marked.
 

@@ -14,14 +14,14 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from analysis.clusters import can_draw, draw_clusters
-from analysis.measured import Checkpoints, read_checkpoints
-from analysis.relations import Relation, coefficients, reason
-from analysis.strata import forms
-from figures.forest import draw_forest, read_effects
-from figures.heatmap import draw_heatmap, read_cells
-from figures.style import COLORS, PAGE, check_out, label, save, use_style
-from training.command import InputError, command, parse_one_of
+from analysis.relation.measured import Checkpoints, read_checkpoints
+from analysis.relation.relations import Relation, coefficients, reason
+from analysis.relation.strata import forms
+from analysis.statistics.clusters import can_draw, draw_clusters
+from figures.parts.forest import draw_forest, read_effects
+from figures.parts.heatmap import draw_heatmap, read_cells
+from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
+from training.runtime.command import InputError, command, parse_one_of
 
 DESCRIPTION = """Draw how sharpness goes with AUROC.
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from figures.style import COLORS, PAGE, check_out, label, save, use_style
-from training.command import InputError, command, parse
-from training.score import auroc
+from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
+from training.data.score import auroc
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw the scores of one or more runs: ROC curves on the left, histograms on the right.
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import tyro
 from matplotlib.figure import Figure
 
-from figures.style import COLORS, PAGE, check_out, label, save, use_style
-from training.command import InputError, command, parse
+from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw a specification curve: AUROC minus that of plain L2 for every setting tried, sorted.
 

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 import tyro
 from matplotlib.figure import Figure
 
-from figures.captions import metric_text, plane_meta, score_text
-from figures.paths import path_legend
-from figures.style import PAGE, check_out, heights, save, shared_limits, use_style
-from figures.surface import color_ticks, complete_part, draw_contours, is_log, plane_of
-from landscape.grid import Grid, read_grid
-from training.command import InputError, command, parse
+from figures.parts.captions import metric_text, plane_meta, score_text
+from figures.parts.paths import path_legend
+from figures.parts.style import PAGE, check_out, heights, save, shared_limits, use_style
+from figures.parts.surface import color_ticks, complete_part, draw_contours, is_log, plane_of
+from landscape.files.grid import Grid, read_grid
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw a surface as contours with the training trajectory, or the models marked, on it.
 

@@ -17,10 +17,10 @@ import matplotlib as mpl
 import tyro
 from matplotlib.colors import to_hex
 
-from figures.captions import config_of, data_text, differences, metric_text, score_text
-from figures.style import COLORS, LABELS, MAP, label
-from landscape.grid import Floats, Grid, read_grid
-from training.command import InputError, command, make_parent, parse, write_whole
+from figures.parts.captions import config_of, data_text, differences, metric_text, score_text
+from figures.parts.style import COLORS, LABELS, MAP, label
+from landscape.files.grid import Floats, Grid, read_grid
+from training.runtime.command import InputError, command, make_parent, parse, write_whole
 
 DESCRIPTION = """Write one HTML page of surfaces to turn and read in a browser: no network, no server.
 
@@ -113,7 +113,7 @@ def page_data(grids: Sequence[tuple[str, Grid]]) -> dict[str, Any]:
 
 
 def metric_names(grids: Sequence[Grid]) -> list[str]:
-    """Every metric of the files, in the order of figures/style.py's labels, others last: the first is drawn first."""
+    """Every metric of the files, in the order of the labels of :mod:`figures.parts.style`, others last."""
     order = list(LABELS)
     names = dict.fromkeys(name for grid in grids for name in grid.values)
     return sorted(

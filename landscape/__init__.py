@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape.api import compute
-    from landscape.grid import Grid, read_grid
-    from landscape.metric import Metric
-    from landscape.problem import Problem, Samples
+    from landscape.files.grid import Grid, read_grid
+    from landscape.problem.metric import Metric
+    from landscape.problem.problem import Problem, Samples
     from landscape.sources import from_checkpoint
 
     __version__: str
@@ -22,11 +22,11 @@ __all__ = ["Grid", "Metric", "Problem", "Samples", "compute", "from_checkpoint",
 HOMES = {
     "compute": "api",
     "from_checkpoint": "sources",
-    "Grid": "grid",
-    "Metric": "metric",
-    "Problem": "problem",
-    "read_grid": "grid",
-    "Samples": "problem",
+    "Grid": "files.grid",
+    "Metric": "problem.metric",
+    "Problem": "problem.problem",
+    "read_grid": "files.grid",
+    "Samples": "problem.problem",
 }
 
 

@@ -6,16 +6,16 @@ from typing import Literal
 
 import torch
 
-from landscape.axes import AxisLike
-from landscape.determinism import check_deterministic
-from landscape.grid import Grid
-from landscape.options import PlaneOptions
+from landscape.arguments import Arguments, check_settings
+from landscape.directions.axes import AxisLike
+from landscape.directions.options import PlaneOptions
+from landscape.engine.determinism import check_deterministic
+from landscape.files.grid import Grid
+from landscape.files.store import GridStore
 from landscape.prepare import find_ranges, make_grid, prepare, saved_directions
-from landscape.problem import Problem
-from landscape.run import Surface
+from landscape.problem.problem import Problem
+from landscape.sampling.run import Surface
 from landscape.sources import completed
-from landscape.store import GridStore
-from landscape.surface import Arguments, check_settings
 
 
 def compute(
@@ -39,7 +39,7 @@ def compute(
     """The surface of `problem` on a plane through its weights, or without `y` on a line.
 
     What `python -m landscape.surface` computes, with the same numbers and the same provenance in `meta`;
-    :meth:`landscape.grid.Grid.save` writes the same file. The problem and its model stay as they are.
+    :meth:`landscape.Grid.save` writes the same file. The problem and its model stay as they are.
 
     x, y: `"low:high:count"`, the tuple (low, high, count), increasing numbers, or `"auto"` (`"auto:FACTOR:COUNT"`): as
     far as the first metric grows by the factor; by default x is `"-1:1:51"` along random directions. metrics: names,

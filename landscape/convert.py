@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from landscape.exports import to_csv, to_vtk
-from landscape.grid import Grid, read_grid, write_new
-from landscape.reference import (
+from landscape.files.exports import to_csv, to_vtk
+from landscape.files.grid import Grid, read_grid, write_new
+from landscape.files.reference import (
     attributes_of,
     is_ambiguous,
     read_directions,
@@ -20,7 +20,7 @@ from landscape.reference import (
     write_reference,
     write_reference_directions,
 )
-from training.command import InputError, command, make_parent, parse, whole_file, write_whole
+from training.runtime.command import InputError, command, make_parent, parse, whole_file, write_whole
 
 DESCRIPTION = """Convert a grid file to another layout, or a file of the reference tool (Li et al., 2018) to one.
 

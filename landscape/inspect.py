@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from landscape.describe import describe
-from landscape.known import About
-from training.command import InputError, command, parse
+from landscape.files.describe import describe
+from landscape.files.known import About
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Say what files hold: grid files (also while they grow), checkpoints, results, reference files.
 

@@ -5,28 +5,26 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from landscape.axes import AutoAxis, Axes, is_point
-from landscape.batchnorm import check_statistics
-from landscape.directions import Direction
-from landscape.evaluate import Evaluator
-from landscape.grid import Axis, Grid, empty_grid, read_grid
-from landscape.metric import Metric
-from landscape.metrics import resolve_metrics
-from landscape.params import dtype_of
-from landscape.planes import Planes, Setting, axes_on, directions_digest, notes_on, planes_of
-from landscape.precision import PRECISIONS
-from landscape.problem import PERMUTATION_SEED, Problem
-from landscape.radius import Growth, chosen_axes
+from landscape.arguments import Arguments
+from landscape.directions.axes import AutoAxis, Axes, is_point
+from landscape.directions.normalization import Direction
+from landscape.directions.planes import Planes, Setting, axes_on, directions_digest, notes_on, planes_of
+from landscape.engine.batchnorm import check_statistics
+from landscape.engine.evaluate import Evaluator
+from landscape.engine.metrics import resolve_metrics
+from landscape.engine.precision import PRECISIONS
+from landscape.files.grid import Axis, Grid, empty_grid, read_grid
+from landscape.problem.metric import Metric
+from landscape.problem.params import dtype_of
+from landscape.problem.problem import PERMUTATION_SEED, Problem
+from landscape.sampling.radius import Growth, chosen_axes
 from landscape.sources import from_checkpoint, from_factory
-from training.device import choose_device, use_threads
-from training.farm import local_ranks, together
-
-if TYPE_CHECKING:
-    from landscape.surface import Arguments
+from training.runtime.device import choose_device, use_threads
+from training.runtime.farm import local_ranks, together
 
 
 @dataclass
@@ -44,7 +42,7 @@ class Ready:
         return self.found.planes
 
 
-def prepare(arguments: "Arguments", axes: Axes, comm: Any | None, problem: Problem | None = None) -> Ready:
+def prepare(arguments: Arguments, axes: Axes, comm: Any | None, problem: Problem | None = None) -> Ready:
     """On each rank, collective: the problem on its device, and its directions.
 
     Without `problem` it is what `arguments` name.
@@ -80,7 +78,7 @@ def prepare(arguments: "Arguments", axes: Axes, comm: Any | None, problem: Probl
     return Ready(setting, metrics, found, axes_on(found, *axes), evaluator)
 
 
-def find_ranges(arguments: "Arguments", ready: Ready) -> tuple[list[Axis], dict[str, Any]]:
+def find_ranges(arguments: Arguments, ready: Ready) -> tuple[list[Axis], dict[str, Any]]:
     """Axes with numbers in the place of `auto`, and how they were found; those of the file that will be completed."""
     asked = {axis.name: axis.spec for axis in ready.axes if isinstance(axis, AutoAxis)}
     if asked and ready.setting.out and ready.setting.out.is_file():
@@ -96,7 +94,7 @@ def find_ranges(arguments: "Arguments", ready: Ready) -> tuple[list[Axis], dict[
     return chosen_axes(ready.axes, growth)
 
 
-def make_grid(arguments: "Arguments", ready: Ready, axes: list[Axis], ranges: dict[str, Any], how: str) -> Grid:
+def make_grid(arguments: Arguments, ready: Ready, axes: list[Axis], ranges: dict[str, Any], how: str) -> Grid:
     """The empty grid with its provenance; `how` is the command or call that made it."""
     x, y = axes
     meta = provenance(arguments, ready.setting.problem, ready.metrics, x, y, ready.setting.device)
@@ -120,14 +118,14 @@ def range_lines(grid: Grid) -> list[str]:
     return lines
 
 
-def load_problem(arguments: "Arguments") -> Problem:
+def load_problem(arguments: Arguments) -> Problem:
     if arguments.ckpt is not None:
         return from_checkpoint(arguments.ckpt, arguments.data_dir, arguments.max_samples)
     return from_factory(arguments.problem, arguments.max_samples)
 
 
 def provenance(
-    arguments: "Arguments", problem: Problem, metrics: Sequence[Metric], x: Axis, y: Axis, device: torch.device
+    arguments: Arguments, problem: Problem, metrics: Sequence[Metric], x: Axis, y: Axis, device: torch.device
 ) -> dict[str, Any]:
     """What the file says of itself; `identity` is what a later run must equal to complete it."""
     definitions = {

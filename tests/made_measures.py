@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.record import COLUMNS
+from training.sweeps.record import COLUMNS
 
 SETTINGS = {
     "dataset": "mnist-mini",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.score import auroc
+from training.data.score import auroc
 
 SETTINGS = {
     "dataset": "mnist",

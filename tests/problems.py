@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from landscape.problem import Problem, Samples
+from landscape.problem.problem import Problem, Samples
 
 INPUTS, OUTPUTS, COUNT = 5, 3, 40
 

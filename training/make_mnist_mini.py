@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.command import InputError, command, make_parent, parse, whole_file
-from training.mnist import Digits, read_mnist
+from training.data.mnist import Digits, read_mnist
+from training.runtime.command import InputError, command, make_parent, parse, whole_file
 
 SEED = 2024
 TRAIN, TEST = 1000, 200  # images of each digit
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Draw the images, write the file, print its path."""
     options = parse(Options, argv, "training.make_mnist_mini", DESCRIPTION)
     make_parent(options.out)
-    from training.data import data_folder  # brings torch, which --help does not need
+    from training.data.splits import data_folder  # brings torch, which --help does not need
 
     train, test = read_mnist(data_folder(options.data_dir))
     generator = np.random.default_rng(SEED)

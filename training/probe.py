@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.command import InputError, command, parse
-from training.config import LossName, RunConfig, resolve
+from training.data.config import LossName, RunConfig, resolve
+from training.runtime.command import InputError, command, parse
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from training.checkpoint import Checkpoint
-    from training.data import Split
-    from training.run import Evaluation
+    from training.data.splits import Split
+    from training.fitting.checkpoint import Checkpoint
+    from training.fitting.run import Evaluation
 
 DESCRIPTION = """Train a linear head with softmax on the frozen encoder of an autoencoder of digits.
 
@@ -59,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from training.train import already_trained, check_alone
 
     check_alone()
-    from training.checkpoint import load_checkpoint
-    from training.data import load_split
-    from training.device import choose_device, use_threads
+    from training.data.splits import load_split
+    from training.fitting.checkpoint import load_checkpoint
+    from training.runtime.device import choose_device, use_threads
 
     use_threads(arguments.threads)
     device = choose_device(arguments.device)
@@ -111,7 +111,7 @@ def probe_to_folder(
 ) -> None:
     from tqdm import tqdm
 
-    from training.results import make_folder, write_results
+    from training.fitting.results import make_folder, write_results
 
     make_folder(folder)
     history: list[dict[str, Any]] = []
@@ -129,10 +129,10 @@ def probe(parent: "Checkpoint", config: RunConfig, split: "Split", device: "torc
     Batch norm of the encoder is in evaluation mode, and no weight or statistic of it changes. The head starts from
     `config.seed`. The checkpoints are of the whole classifier; their metrics say under `probe` of what autoencoder.
     """
-    from training import checkpoint
-    from training.engine import Separate
-    from training.fit import update
-    from training.run import Run
+    from training.fitting import checkpoint
+    from training.fitting.engine import Separate
+    from training.fitting.fit import update
+    from training.fitting.run import Run
 
     classifier = classifier_of(parent, config).to(device)
     head = classifier.get_submodule("head")
@@ -150,8 +150,8 @@ def probe(parent: "Checkpoint", config: RunConfig, split: "Split", device: "torc
 
 def classifier_of(parent: "Checkpoint", config: RunConfig) -> "nn.Module":
     """The encoder of `parent` below the head that `config.seed` initialises, in evaluation mode."""
-    from training.checkpoint import load_weights
-    from training.models import build_model, seeded_model
+    from training.fitting.checkpoint import load_weights
+    from training.models.autoencoder import build_model, seeded_model
 
     autoencoder = build_model(parent.config)
     load_weights(autoencoder, parent, "--ckpt")
@@ -164,8 +164,8 @@ def encoded(encoder: "nn.Module", split: "Split", device: "torch.device") -> "Sp
     """`split` with the codes (·, C, h, w) of its images in their place, computed once."""
     import torch
 
-    from training.evaluation import per_batch
-    from training.run import on_device
+    from training.fitting.evaluation import per_batch
+    from training.fitting.run import on_device
 
     def codes(images: "torch.Tensor") -> "torch.Tensor":
         return torch.cat(per_batch(encoder, images, lambda code, _: code))

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from training.command import InputError, command, launched_rank, parse
-from training.plan import PlannedRun, read_plan, stacks
-from training.record import Records, State
+from training.runtime.command import InputError, command, launched_rank, parse
+from training.sweeps.plan import PlannedRun, read_plan, stacks
+from training.sweeps.record import Records, State
 
 if TYPE_CHECKING:
     import torch
 
-    from training.engine import Snapshot
+    from training.fitting.engine import Snapshot
 
 DESCRIPTION = """Train every run that a sweep's file lists: a row in OUT/results.csv and a folder each.
 
@@ -28,7 +28,7 @@ error. --dry-run lists what is to be done."""
 @dataclass(frozen=True)
 class Arguments:
     plan: Annotated[Path, tyro.conf.Positional]
-    """The sweep's TOML file; training/plan.py describes it."""
+    """The sweep's TOML file; training/sweeps/plan.py describes it."""
     out: Path
     """Folder of the results; made if absent."""
     data_dir: str | None = None
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def show(runs: Sequence[PlannedRun], records: Records) -> None:
     """Print a line a run, and the counts."""
-    from training.cost import estimated_seconds, readable
+    from training.sweeps.cost import estimated_seconds, readable
 
     left = 0.0
     for run in runs:
@@ -76,11 +76,11 @@ def show(runs: Sequence[PlannedRun], records: Records) -> None:
 
 def sweep(arguments: Arguments, runs: Sequence[PlannedRun], records: Records) -> None:
     """Train what is left of `runs`; collective over the launched ranks."""
-    from training.device import choose_device, use_threads
-    from training.engine import together_key
-    from training.farm import farm, local_ranks, rank_of, together, world
-    from training.progress import Progress
-    from training.results import make_folder
+    from training.fitting.engine import together_key
+    from training.fitting.results import make_folder
+    from training.runtime.device import choose_device, use_threads
+    from training.runtime.farm import farm, local_ranks, rank_of, together, world
+    from training.sweeps.progress import Progress
 
     comm = world()
     rank, root = rank_of(comm), rank_of(comm) == 0
@@ -116,7 +116,7 @@ class Worker:
     """What a rank does with a stack of runs: load their data, train them together, write their files."""
 
     def __init__(self, arguments: Arguments, device: "torch.device", rank: int, progress: Any):
-        from training.data import Splits
+        from training.data.splits import Splits
 
         self.arguments = arguments
         self.device = device
@@ -137,8 +137,8 @@ class Worker:
 
     def _loads(self, run: PlannedRun) -> bool:
         """Whether the data of `run` can be used and its batches be trained with."""
-        from training.record import write_failure
-        from training.run import check_last_batch
+        from training.fitting.run import check_last_batch
+        from training.sweeps.record import write_failure
 
         try:
             split = self.splits(run.config)
@@ -149,11 +149,11 @@ class Worker:
         return True
 
     def _train_together(self, runs: list[PlannedRun]) -> None:
-        from training.command import RunError, is_out_of_memory, one_line
-        from training.fit import train_together
-        from training.record import write_failure
-        from training.results import is_complete, make_folder, write_results
-        from training.resume import forget_state, keep_state, kept_state
+        from training.fitting.fit import train_together
+        from training.fitting.results import is_complete, make_folder, write_results
+        from training.fitting.resume import forget_state, keep_state, kept_state
+        from training.runtime.command import RunError, is_out_of_memory, one_line
+        from training.sweeps.record import write_failure
 
         configs = [run.config for run in runs]
         splits = [self.splits(config) for config in configs]

@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.command import InputError, command, parse
-from training.config import RunConfig, check, resolve
+from training.data.config import RunConfig, check, resolve
+from training.runtime.command import InputError, command, parse
 
 if TYPE_CHECKING:
     import torch
 
-    from training.data import Split
-    from training.engine import Snapshot
+    from training.data.splits import Split
+    from training.fitting.engine import Snapshot
 
 DESCRIPTION = """Train one autoencoder on normal images and score the whole test split.
 
@@ -42,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_alone()
     config = resolve(arguments.config)
     check(arguments.save_every >= 0, "--save-every", "a number of updates, or 0 for never", arguments.save_every)
-    from training.data import load_split
-    from training.device import choose_device, use_threads
-    from training.trajectory import check_trajectory
+    from training.data.splits import load_split
+    from training.fitting.trajectory import check_trajectory
+    from training.runtime.device import choose_device, use_threads
 
     use_threads(arguments.threads)
     device = choose_device(arguments.device)
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def check_alone() -> None:
     """Raise InputError under a launcher: each process would train the same model into the same folder."""
-    from training.farm import launched_size
+    from training.runtime.farm import launched_size
 
     if launched_size() > 1:
         raise InputError(f"mpirun: expected one process, found {launched_size()}: one run is not divided among ranks")
@@ -69,8 +69,8 @@ def already_trained(path: Path, config: RunConfig, split: "Split") -> bool:
     """Whether `path` is this run's finished checkpoint; InputError if it is that of another config or other data."""
     if not path.exists():
         return False
-    from training.checkpoint import load_checkpoint
-    from training.results import is_complete
+    from training.fitting.checkpoint import load_checkpoint
+    from training.fitting.results import is_complete
 
     found = load_checkpoint(path)
     different = [
@@ -92,10 +92,10 @@ def train_to_folder(
 ) -> None:
     from tqdm import tqdm
 
-    from training.fit import train
-    from training.results import make_folder, write_results
-    from training.resume import forget_state, kept_state
-    from training.trajectory import Trajectory
+    from training.fitting.fit import train
+    from training.fitting.results import make_folder, write_results
+    from training.fitting.resume import forget_state, kept_state
+    from training.fitting.trajectory import Trajectory
 
     make_folder(folder)
     what = {"mvtec": config.category, "folder": "images"}.get(config.dataset, config.normal)
@@ -118,7 +118,7 @@ def train_to_folder(
 def keep_run(
     folder: Path, config: RunConfig, split: "Split", history: "list[dict[str, Any]]", _: int, state: "Snapshot"
 ) -> None:
-    from training.resume import keep_state
+    from training.fitting.resume import keep_state
 
     keep_state(folder, config, split, state, history)
 

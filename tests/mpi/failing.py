@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 import torch
 
-from landscape.metric import Metric
-from landscape.problem import Problem
+from landscape.problem.metric import Metric
+from landscape.problem.problem import Problem
 from tests.problems import quadratic
-from training import farm
-from training.command import launched_rank
+from training.runtime import farm
+from training.runtime.command import launched_rank
 
 
 def at_points(act: Callable[[int], None]) -> Problem:

@@ -5,8 +5,8 @@ import time
 
 from mpi4py import MPI
 
-from training.command import InputError, command
-from training.farm import farm, together, world
+from training.runtime.command import InputError, command
+from training.runtime.farm import farm, together, world
 
 
 def main(argv: object) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from landscape.gridfile import GridWriter
-from landscape.metric import Metric
-from landscape.problem import Problem
+from landscape.files.gridfile import GridWriter
+from landscape.problem.metric import Metric
+from landscape.problem.problem import Problem
 from tests.problems import quadratic
-from training import farm
+from training.runtime import farm
 
 
 def points() -> Problem:

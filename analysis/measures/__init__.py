@@ -1,0 +1,1 @@
+"""Measures of sharpness of one model."""

@@ -1,0 +1,1 @@
+"""What figures of images and of topology draw."""

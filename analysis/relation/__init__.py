@@ -1,0 +1,1 @@
+"""Measures of many models against AUROC, and between groups of models."""

@@ -1,0 +1,1 @@
+"""Tables read and written: results of sweeps, scores, rows of text."""

@@ -1,0 +1,1 @@
+"""Parts of figures: each is drawn on an `ax` and returns it."""

@@ -1,0 +1,1 @@
+"""Planes in weight space: random, between models, along trajectories; their axes."""

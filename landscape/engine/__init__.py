@@ -1,0 +1,1 @@
+"""What runs at each point of a plane."""

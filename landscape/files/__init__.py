@@ -1,0 +1,1 @@
+"""The HDF5 grid and other layouts: read, written, described."""

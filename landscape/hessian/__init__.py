@@ -1,0 +1,1 @@
+"""Second derivatives: products with vectors, eigenvalues."""

@@ -1,0 +1,1 @@
+"""Data sets, run settings and scores of images."""

@@ -1,0 +1,57 @@
+"""The files of a run: checkpoint.pt, metrics.json, scores.csv and history.csv in a folder of its own."""
+
+import csv
+import dataclasses
+import io
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.data.config import RunConfig
+from training.runtime.command import InputError, write_whole
+
+if TYPE_CHECKING:
+    from training.data.splits import Split
+    from training.fitting.run import Evaluation
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and see that it can be written, before hours are spent; InputError if not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"--out: expected a folder that can be written, found {folder}: {error.strerror}") from None
+
+
+def is_complete(config: RunConfig, metrics: dict[str, Any]) -> bool:
+    """Whether a run has ended with these metrics: after all its epochs, or before, at the fit that it was to reach."""
+    return metrics.get("epoch") == config.epochs or bool(metrics.get("stopped_at_fit"))
+
+
+def write_results(folder: Path, evaluation: "Evaluation", history: list[dict[str, Any]], split: "Split") -> None:
+    """Write checkpoint.pt, metrics.json, scores.csv and history.csv, each whole or not at all."""
+    from training.fitting.checkpoint import save_checkpoint
+
+    if split.targets is None:
+        header, truth, values = ("id", "label", "score"), split.labels.astype(int).tolist(), evaluation.scores.tolist()
+    else:
+        header, truth, values = ("id", "digit", "predicted"), split.classes, evaluation.scores.int().tolist()
+    write_whole(folder / "scores.csv", csv_text([header, *zip(split.ids, truth, values, strict=True)]))
+    write_whole(folder / "history.csv", csv_text([tuple(history[0]), *(tuple(row.values()) for row in history)]))
+    about = {
+        "config": dataclasses.asdict(evaluation.checkpoint.config),
+        "digest": evaluation.checkpoint.digest,
+        "data_digest": split.digest,
+    }
+    write_whole(folder / "metrics.json", json.dumps({**evaluation.checkpoint.metrics, **about}, indent=1) + "\n")
+    save_checkpoint(evaluation.checkpoint, folder / "checkpoint.pt")
+
+
+def csv_text(rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
