@@ -12,7 +12,7 @@ COMMANDS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for package in ("training", "landscape", "analysis", "figures")
     for path in (ROOT / package).glob("*.py")
-    if 'if __name__ == "__main__":' in path.read_text()
+    if 'if __name__ == "__main__":' in path.read_text() and path.stem != "__main__"
 )
 
 
