@@ -135,7 +135,9 @@ def draw(
                 filled = draw_panel(ax, panel, scale, not shared)
             ax.set_ylabel(f"{label(loss)}\n{axis_label('y', grids[0][1])}" if column == 0 else "")
     if shared:
-        draw_bar(figure, axes, filled, scale, name, fraction=0.03)
+        # beside one column, whose captions are wider than it, more of the figure
+        narrow = len(sizes) == 1
+        draw_bar(figure, axes, filled, scale, name, 0.06 if narrow else 0.03, 0.12 if narrow else 0.02)
     title = [kind_of(grids[0][1]), data_text(grids[0][1]), "" if shared else f"{name}, each with its own levels"]
     figure.suptitle(", ".join(text for text in title if text), fontsize=8)
     if different := [*differences([grid for _, grid in grids]), *different_settings(grids)]:

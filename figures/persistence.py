@@ -70,7 +70,7 @@ def draw(grid: Grid, metric: str, plane: int, features: list[Feature], height: s
     scale = scale_for([grid], metric, [values], height if positive else "linear")
     figure = Figure(figsize=(PAGE, 3.1))
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.15, 1), "wspace": 0.6})
-    filled = draw_contours(left, grid, values, scale)
+    filled = draw_contours(left, grid, values, scale, labelled=False)
     draw_bar(figure, left, filled, scale, metric_text([grid], metric))
     mark_basins(left, features)
     draw_diagram(right, features, scale)

@@ -112,21 +112,24 @@ def draw_panels(rows: Sequence[Row], planes: Sequence[int], scale: Scale, name: 
     columns = min(len(rows), COLUMNS)
     lines = math.ceil(len(rows) / columns)
     side = PAGE / COLUMNS if columns > 1 else 0.6 * PAGE
-    figure = Figure(figsize=(columns * side, 0.4 + lines * (side if solid else 0.95 * side)), layout="compressed")
-    axes = figure.subplots(lines, columns, squeeze=False, subplot_kw={"projection": "3d"} if solid else {})
-    for ax in axes.flat[len(rows) :]:
-        ax.set_axis_off()
-    for ax, row, plane in zip(axes.flat, rows, planes, strict=False):
+    figure = Figure(figsize=(columns * side, 0.4 + lines * side))
+    if not solid:  # no layout makes room for the labels of 3D axes
+        figure.set_layout_engine("compressed")
+    axes = [
+        figure.add_subplot(lines, columns, number, **({"projection": "3d"} if solid else {}))
+        for number in range(1, len(rows) + 1)
+    ]
+    for number, (ax, row, plane) in enumerate(zip(axes, rows, planes, strict=True)):
         if solid:
-            draw_surface(ax, row.grid, row.values, scale)
+            draw_surface(ax, row.grid, row.values, scale).tick_params(axis="z", labelsize=6)
         else:
             filled = draw_contours(ax, row.grid, row.values, scale)
-        if len(rows) > 1:
-            ax.set_title(f"plane {plane}")
-    for ax in [] if solid else axes[:, 1:].flat:
-        ax.set_ylabel("")
-    if not solid:
-        draw_bar(figure, axes, filled, scale, name, fraction=0.03)
+            ax.set_ylabel(ax.get_ylabel() if number % columns == 0 else "")
+        ax.set_title(f"plane {plane}" if len(rows) > 1 else "", pad=0 if solid else None)
+    if solid:
+        figure.subplots_adjust(left=0, right=1, bottom=0.14, wspace=0.25, hspace=0.3)
+    else:
+        draw_bar(figure, axes, filled, scale, name, fraction=0.03, pad=0.02)
     figure.supxlabel(wrapped(name + SEPARATOR + text if solid else text, 120 if columns > 1 else 70), fontsize=7)
     return figure
 

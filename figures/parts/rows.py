@@ -14,7 +14,7 @@ from figures.parts.style import PAGE, label
 from figures.parts.surface import complete_part, draw_pair, is_line, planes_part, values_of
 from landscape.files.grid import Grid
 
-HEIGHT = 3.05  # inches of a row
+HEIGHT = 3.1  # inches of a row
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,26 @@ def panels_of(rows: Sequence[Row]) -> list[NDArray[float64]]:
 def draw_rows(rows: Sequence[Row], scales: Sequence[Scale], name: str) -> Figure:
     """A figure with a row each, on its own scale, its text below; `name` is the metric's."""
     figure = Figure(figsize=(PAGE, HEIGHT * len(rows)))
-    cells = figure.add_gridspec(len(rows), 2, width_ratios=(1.3, 1), wspace=0.3, hspace=0.32)
+    cells = figure.add_gridspec(len(rows), 2, width_ratios=(1.3, 1), wspace=0.3, hspace=0.36)
     for number, (row, scale) in enumerate(zip(rows, scales, strict=True)):
         if row.curve:
-            draw_curves(figure.add_subplot(cells[number, :]), [row.curve], scale, name)
+            ax = draw_curves(figure.add_subplot(cells[number, :]), [row.curve], scale, name)
+            ax.set_title(BAND if has_band([row.curve]) else "", fontsize=6, loc="right", pad=2)
         else:
             draw_pair(figure, (cells[number, 0], cells[number, 1]), row.grid, row.values, scale, name)
         bottom = cells[number, :].get_position(figure).y0
-        below = [wrapped(row.text), BAND if row.curve and has_band([row.curve]) else ""]
-        figure.text(0.5, bottom - 0.15 / len(rows), "\n".join(filter(None, below)), ha="center", va="top")
+        figure.text(0.5, bottom - 0.15 / len(rows), wrapped(row.text), ha="center", va="top")
     return figure
 
 
 def draw_together(rows: Sequence[Row], scale: Scale, name: str, text: str = "") -> Figure:
     """A figure of lines on one set of axes, named below it; `text` stands under the names."""
     curves = [row.curve for row in rows if row.curve]
-    figure = Figure(figsize=(0.75 * PAGE, HEIGHT + 0.14 * len(curves)), layout="constrained")
+    legend = 1 < len(curves) <= MOST
+    figure = Figure(figsize=(0.75 * PAGE, HEIGHT + 0.14 * len(curves) * legend), layout="constrained")
     ax = draw_curves(figure.subplots(), curves, scale, name)
-    if 1 < len(curves) <= MOST:
-        columns = 1 if max(len(curve.name) for curve in curves) > 20 else 4
+    if legend:
+        columns = 1 if max(len(curve.name) for curve in curves) > 20 else 6
         figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
     lines = [wrapped(text or (rows[0].text if len(rows) == 1 else ""), 80), BAND if has_band(curves) else ""]
     ax.set_title("\n".join(filter(None, lines)), fontsize=7)

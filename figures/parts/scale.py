@@ -50,9 +50,9 @@ class Scale:
         """Evenly spaced heights from the lowest to the highest: log-spaced values if `log`."""
         return np.linspace(self.low, self.high, self.count)
 
-    def ticks(self) -> list[float]:
-        """At most ten heights to label, of round values: if `log` 1, 2 and 5 times powers of ten where they fit."""
-        found = self._log_ticks() if self.log else _round_between(self.low, self.high)
+    def ticks(self, most: int = 9) -> list[float]:
+        """At most so many heights to label (3 or more), of round values: if `log` powers of ten, and between them."""
+        found = self._log_ticks(most) if self.log else _round_between(self.low, self.high, most)
         return found or [self.low, self.high]
 
     def texts(self, ticks: Sequence[float]) -> list[str]:
@@ -77,18 +77,18 @@ class Scale:
         error = abs(float(f"{mantissa:.{digits - 1}e}") - mantissa)
         return error > 0.01 * (mantissa * min(gap * math.log(10), 0.1) if self.log else min(gap, 0.1 * abs(mantissa)))
 
-    def _log_ticks(self) -> list[float]:
+    def _log_ticks(self, most: int) -> list[float]:
         low, high = self.limits
         powers = range(math.floor(low) - 1, math.ceil(high) + 1)
-        for factors in ((1, 2, 5), (1,)):
+        for factors in ((1, 2, 5), (1, 3), (1,)):
             found = [t for power in powers for factor in factors if low <= (t := power + math.log10(factor)) <= high]
-            if 3 <= len(found) <= 9:
+            if 3 <= len(found) <= most:
                 return found
         if high - low > 3:
-            stride = next(stride for stride in STRIDES if high - low <= 8 * stride)
+            stride = next(stride for stride in STRIDES if high - low < most * stride)
             return [float(power) for power in powers if power % stride == 0 and low <= power <= high]
         power = math.floor(low)  # taken out: 10**308.3 is no double
-        values = _round_between(10 ** (low - power), 10 ** (high - power))
+        values = _round_between(10 ** (low - power), 10 ** (high - power), most)
         return [height for value in values if low <= (height := math.log10(value) + power) <= high]
 
 
@@ -141,9 +141,9 @@ def _heights(values: Floats, log: bool, power: int) -> Floats:
     return np.where(np.isfinite(result), result, np.nan)
 
 
-def _round_between(low: float, high: float) -> list[float]:
-    """At most 7 values from `low` to `high` of 1, 2, 2.5 or 5 times a power of ten apart."""
-    ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+def _round_between(low: float, high: float, most: int) -> list[float]:
+    """At most so many values, and 7, from `low` to `high`, whose distance is 1, 2 or 5 times a power of ten."""
+    ticks = MaxNLocator(min(most - 1, 6), steps=[1, 2, 5, 10]).tick_values(low, high)
     return [float(tick) + 0.0 for tick in ticks if low <= tick <= high]
 
 

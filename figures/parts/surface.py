@@ -144,7 +144,7 @@ def draw_surface(ax: Any, grid: Grid, values: NDArray[np.float64], scale: Scale)
     ax.set(xlabel=axis_label("x", grid), ylabel=axis_label("y", grid), zlim=(floor, high))
     ax.set(xlim=grid.x.values[[0, -1]], ylim=grid.y.values[[0, -1]])
     # Below the surface's lowest point the height axis only holds the projection, so no ticks there.
-    ax.set_zticks(ticks := scale.ticks(), texts := scale.texts(ticks))
+    ax.set_zticks(ticks := scale.ticks(most=6), texts := scale.texts(ticks))
     ax.tick_params(pad=-2)
     ax.tick_params(axis="z", pad=max(-2, max(len(re.sub(r"[${}^]|\\times", "", text)) for text in texts) - 4))
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -158,25 +158,25 @@ def draw_surface(ax: Any, grid: Grid, values: NDArray[np.float64], scale: Scale)
 
 
 def draw_contours(
-    ax: Axes, grid: Grid, values: NDArray[np.float64], scale: Scale, until: int | None = None
+    ax: Axes, grid: Grid, values: NDArray[np.float64], scale: Scale, labelled: bool = True
 ) -> QuadContourSet:
     """Draw `values` as contours filled at shared levels, lines at round values, a cross at the model; returns the fill.
 
-    Trajectories and marks in the file are drawn over them, `until` so many models of each. A point that no complete
-    cell joins is a dot.
+    Trajectories and marks in the file are drawn over them. A point in no complete cell is a dot. labelled: whether the
+    lines are, which is no use where other numbers stand on the map.
     """
     z = scale.heights(values)
     x, y = grid.x.values, grid.y.values
     style: dict[str, Any] = {"cmap": MAP, "vmin": scale.low, "vmax": scale.high}
     extend = "both" if scale.clipped else "neither"
     filled = ax.contourf(x, y, np.ma.masked_invalid(z), levels=scale.levels(), extend=extend, **style)
-    draw_lines(ax, x, y, z, scale)
+    draw_lines(ax, x, y, z, scale, labelled)
     loose = loose_points(z)
     across, up = np.meshgrid(x, y)
     ax.scatter(across[loose], up[loose], c=z[loose], s=4, **style)
     if x[0] <= 0 <= x[-1] and y[0] <= 0 <= y[-1]:
         ax.plot(0, 0, marker="+", color="white", markersize=6)
-    draw_paths(ax, grid, until)
+    draw_paths(ax, grid)
     ax.set(xlabel=axis_label("x", grid), ylabel=axis_label("y", grid), xlim=x[[0, -1]], ylim=y[[0, -1]])
     ax.set_facecolor("0.85")  # holes: not done, or diverged
     ax.locator_params(nbins=6)
@@ -188,8 +188,15 @@ def draw_contours(
     return filled
 
 
-def draw_lines(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64], scale: Scale) -> Axes:
-    """Draw and label the contours of round values among heights `z`; returns `ax`."""
+def draw_lines(
+    ax: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    z: NDArray[np.float64],
+    scale: Scale,
+    labelled: bool = True,
+) -> Axes:
+    """Draw the contours of round values among heights `z`, and label them if `labelled`; returns `ax`."""
     finite = z[np.isfinite(z)]
     ticks = scale.ticks()
     texts = dict(zip(ticks, scale.texts(ticks), strict=True))
@@ -198,7 +205,7 @@ def draw_lines(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], z: NDAr
         dark = scale.low + BRIGHT * (scale.high - scale.low)
         style: dict[str, Any] = {"colors": ["black" if tick > dark else "white" for tick in inside]}
         lines = ax.contour(x, y, np.ma.masked_invalid(z), inside, linewidths=0.5, linestyles="solid", **style)
-        if places := label_places([path.vertices for path in lines.get_paths()], x, y):
+        if labelled and (places := label_places([path.vertices for path in lines.get_paths()], x, y)):
             ax.clabel(lines, fmt=texts, fontsize=6, inline_spacing=2, manual=places)
     return ax
 
@@ -237,11 +244,18 @@ def loose_points(z: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def draw_bar(
-    figure: Figure | SubFigure, ax: Any, filled: QuadContourSet, scale: Scale, name: str = "", fraction: float = 0.046
+    figure: Figure | SubFigure,
+    ax: Any,
+    filled: QuadContourSet,
+    scale: Scale,
+    name: str = "",
+    fraction: float = 0.046,
+    pad: float = 0.03,
 ) -> Any:
     """The colour bar of heights beside `ax`, labelled with the values themselves; returns it."""
     text = f"{name}, log-spaced levels" if name and scale.log else name
-    bar = figure.colorbar(filled, ax=ax, fraction=fraction, pad=0.03 if fraction > 0.03 else 0.02, label=text)
+    bar = figure.colorbar(filled, ax=ax, fraction=fraction, pad=pad)
+    bar.set_label(text, fontsize=7)
     bar.set_ticks(ticks := scale.ticks(), labels=scale.texts(ticks))
     bar.minorticks_off()
     return bar
