@@ -31,6 +31,8 @@ class Arguments:
     """The sweep's TOML file; training/sweeps/plan.py describes it."""
     out: Path
     """Folder of the results; made if absent."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting in place of the file's own, name=value as in TOML (epochs=2, "seed=[0, 1]"); may be repeated."""
     data_dir: str | None = None
     """Folder that holds mnist/ or mvtec/; the same as LANDSCAPE_DATA. Never written to."""
     device: str = "auto"
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "training.sweep", DESCRIPTION)
     if arguments.stack < 1:
         raise InputError(f"--stack: expected at least 1, found {arguments.stack}")
-    runs = read_plan(arguments.plan)
+    runs = read_plan(arguments.plan, arguments.set)
     records = Records(arguments.out, runs)
     if arguments.dry_run:
         if launched_rank() == 0:

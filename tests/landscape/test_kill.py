@@ -15,8 +15,8 @@ import pytest
 
 from landscape.files.grid import read_grid
 from tests.conftest import BIN, ROOT, run_python
+from tests.grids import same_content
 from tests.landscape.files.test_gridfile import until
-from tests.landscape.test_surface import same_content
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""Surfaces against closed forms; metrics against slow second computations; ranks against each other."""
+"""Surfaces against closed forms; metrics against slow second computations."""
 
 import json
 from pathlib import Path
@@ -11,22 +11,18 @@ import torch
 from landscape.directions.normalization import random_directions
 from landscape.engine.evaluate import Evaluator
 from landscape.engine.metrics import resolve_metrics
-from landscape.files.grid import Axis, Grid, parse_axis, read_grid
+from landscape.files.grid import Axis, Grid, read_grid
 from landscape.problem.metric import Metric
 from landscape.problem.problem import Problem, Samples, subsample
 from landscape.sources import from_checkpoint
-from landscape.surface import main
-from tests.conftest import run_python, train_small
+from tests.conftest import train_small
+from tests.grids import surface
 from tests.problems import INPUTS, OUTPUTS, diverging, plain_scores, quadratic, quadratic_form
 from training.data.score import auroc
 from training.models.losses import Lamp, per_sample_loss
 from training.runtime.command import InputError
 
 CPU = torch.device("cpu")
-
-
-def surface(*options: object) -> None:
-    main([str(option) for option in options])
 
 
 def test_surface_of_a_quadratic_is_its_closed_form(tmp_path: Path) -> None:
@@ -181,51 +177,6 @@ def test_diverged_points_are_stored_as_they_are(tmp_path: Path) -> None:
     assert diverging().name == "diverging"
 
 
-def test_what_is_done_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    real = Evaluator.at_many
-    monkeypatch.setattr(Evaluator, "at_many", lambda self, *a: calls.append(1) or real(self, *a))
-    for _ in range(2):
-        surface("--problem", "tests.problems:diverging", "--x=-2:2:5", "--out", tmp_path / "d.h5")
-    assert len(calls) == 5 + 1  # the second run only holds one point against the file
-
-
-CHANGES = {
-    "seed": ["--seed", 1],
-    "x": ["--x=-1:1:5"],
-    "y": ["--y=0:1:2"],
-    "planes": ["--planes", 2],
-    "normalization": ["--normalization", "layer"],
-    "orthogonal": ["--orthogonal"],
-    "metrics": ["--metrics", "l1"],
-    "batch_norm": ["--batch-norm", "recalibrate"],
-    "precision": ["--precision", "float64"],
-    "adaptive": ["--adaptive", 0.05],
-    "samples": ["--max-samples", 10],
-    "weights": ["--problem", "tests.problems:other_weights"],
-    "data": ["--problem", "tests.problems:other_data"],
-    "modules": ["--problem", "tests.problems:other_modules"],
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_run_with_other_arguments_is_refused_and_says_what_differs(tmp_path: Path, name: str) -> None:
-    options = ["--problem", "tests.problems:quadratic", "--x=-1:1:3", "--out", tmp_path / "s.h5"]
-    surface(*options)
-    before = (tmp_path / "s.h5").read_bytes()
-    with pytest.raises(InputError, match=rf"s.h5: expected a file of the same run, found one with .*{name} "):
-        surface(*options, *CHANGES[name])
-    assert (tmp_path / "s.h5").read_bytes() == before
-
-
-def test_a_file_of_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = ["--problem", "tests.problems:quadratic", "--x=-1:1:3", "--out", tmp_path / "s.h5"]
-    surface(*options)
-    monkeypatch.setattr("tests.problems.Linear.forward", lambda self, x: torch.tanh(x @ self.weight.T))
-    with pytest.raises(InputError, match="expected the values of the same model and metrics"):
-        surface(*options)
-
-
 def test_unusable_problems_are_named(tmp_path: Path) -> None:
     for name, message in {
         "unequal": "expected as many inputs as targets in set 'a', found 5 and 4",
@@ -238,152 +189,6 @@ def test_unusable_problems_are_named(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             surface("--problem", f"tests.problems:{name}", "--x=-1:1:3", "--out", tmp_path / f"{name}.h5")
     assert list(tmp_path.iterdir()) == []
-
-
-def same_content(first: Path, second: Path, rtol: float = 0.0) -> None:
-    """Hold every data set, axis and attribute but the command line of two files equal."""
-    with h5py.File(first) as a, h5py.File(second) as b:
-        names: list[str] = []
-        a.visit(names.append)
-        others: list[str] = []
-        b.visit(others.append)
-        assert names == others
-        for name in names:
-            if isinstance(a[name], h5py.Dataset):
-                np.testing.assert_allclose(a[name][()], b[name][()], rtol=rtol, atol=0, equal_nan=True)
-        for name in set(a.attrs) | set(b.attrs):
-            if name != "command":
-                assert a.attrs[name] == b.attrs[name]
-
-
-def test_1_2_and_4_ranks_give_the_same_file(checkpoint: Path, tmp_path: Path) -> None:
-    for ranks in (0, 1, 2, 4):
-        done = run_python(
-            "-m",
-            "landscape.surface",
-            "--ckpt",
-            checkpoint,
-            "--x=-1:1:5",
-            "--y=-0.5:0.5:3",
-            "--threads",
-            1,
-            "--metrics",
-            "l2,own,l2@test-anomalous",
-            "--max-samples",
-            100,
-            "--out",
-            tmp_path / f"{ranks}.h5",
-            ranks=ranks,
-        )
-        assert done.returncode == 0, done.stderr
-        *_, summary, last = done.stdout.splitlines()
-        assert last == str(tmp_path / f"{ranks}.h5")
-        assert summary.startswith("15 points, 15 evaluated, 15 of them now")
-        assert ("ranks idle" in summary) == (ranks > 1)
-        assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".") or p.suffix == ".lock") == []
-    for ranks in (1, 2, 4):
-        same_content(tmp_path / "0.h5", tmp_path / f"{ranks}.h5")
-
-
-ADAPTIVE = (
-    "--x=-1:1:17",
-    "--y=-1:1:13",
-    "--metrics",
-    "l2,own",
-    "--max-samples",
-    60,
-    "--threads",
-    1,
-    "--adaptive",
-    0.02,
-)
-
-
-def test_adaptive_surfaces_do_not_depend_on_ranks_and_state_their_error(checkpoint: Path, tmp_path: Path) -> None:
-    for ranks in (0, 2, 3):
-        out = tmp_path / f"{ranks}.h5"
-        done = run_python("-m", "landscape.surface", "--ckpt", checkpoint, *ADAPTIVE, "--out", out, ranks=ranks)
-        assert done.returncode == 0, done.stderr
-        assert "largest error at held-out points, of the range: l2 " in done.stdout
-    same_content(tmp_path / "0.h5", tmp_path / "2.h5")
-    same_content(tmp_path / "0.h5", tmp_path / "3.h5")
-    grid = read_grid(tmp_path / "0.h5")
-    assert grid.done.all()
-    assert 0.1 < grid.evaluated.mean() < 0.95
-    assert np.isfinite(grid.values["l2"]).all()
-    np.testing.assert_array_equal(np.isnan(grid.stderr["l2"]), ~grid.evaluated)
-
-    surface("--ckpt", checkpoint, *ADAPTIVE[:-2], "--out", tmp_path / "full.h5")
-    full = read_grid(tmp_path / "full.h5")
-    for name, values in full.values.items():
-        np.testing.assert_array_equal(grid.values[name][grid.evaluated], values[grid.evaluated])
-        logs = np.log(grid.values[name]), np.log(values)
-        assert np.abs(logs[0] - logs[1]).max() < 0.04 * np.ptp(logs[1])
-        assert 0 < grid.interpolation_error[name] <= 0.02
-        assert np.isnan(full.interpolation_error[name])
-
-
-def test_an_adaptive_run_that_was_stopped_makes_the_same_choices(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    surface("--ckpt", checkpoint, *ADAPTIVE, "--out", tmp_path / "whole.h5")
-    monkeypatch.setattr("training.runtime.farm.BATCH_SECONDS", 0.0)
-    real = Evaluator.at_many
-    for stop_after in (3, 10, 20, 30):
-        left = [stop_after]
-
-        def at_many(self: Evaluator, *arguments: object, left: list[int] = left) -> np.ndarray:
-            left[0] -= 1
-            if left[0] < 0:
-                raise KeyboardInterrupt
-            return real(self, *arguments)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(Evaluator, "at_many", at_many)
-        with pytest.raises(KeyboardInterrupt):
-            surface("--ckpt", checkpoint, *ADAPTIVE, "--out", tmp_path / "stopped.h5")
-        monkeypatch.setattr(Evaluator, "at_many", real)
-    assert 0 < read_grid(tmp_path / "stopped.h5").done.mean() < 1
-    surface("--ckpt", checkpoint, *ADAPTIVE, "--out", tmp_path / "stopped.h5")
-    same_content(tmp_path / "whole.h5", tmp_path / "stopped.h5")
-
-
-def test_a_stopped_run_holds_a_coarse_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = [0]
-    real = Evaluator.at_many
-
-    def at_many(self: Evaluator, *arguments: object) -> np.ndarray:
-        calls[0] += 1
-        if calls[0] > 40:
-            raise KeyboardInterrupt
-        return real(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Evaluator, "at_many", at_many)
-    monkeypatch.setattr("training.runtime.farm.BATCH_SECONDS", 0.0)
-    with pytest.raises(KeyboardInterrupt):
-        surface("--problem", "tests.problems:quadratic", "--x=-1:1:33", "--y=-1:1:33", "--out", tmp_path / "s.h5")
-    done = read_grid(tmp_path / "s.h5").done[0]
-    assert done[::8, ::8].all()
-    assert done.sum() < 50
-
-
-def test_an_output_that_is_lost_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Evaluator.at_many
-
-    def at_many(self: Evaluator, *arguments: object) -> np.ndarray:
-        (tmp_path / "s.h5").unlink(missing_ok=True)
-        return real(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Evaluator, "at_many", at_many)
-    with pytest.raises(OSError, match="found it removed or replaced"):
-        surface("--problem", "tests.problems:quadratic", "--x=-1:1:5", "--out", tmp_path / "s.h5")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_thread_counts_agree_to_rounding(checkpoint: Path, tmp_path: Path) -> None:
-    for threads in (1, 2):
-        options = ["--ckpt", checkpoint, "--x=-1:1:3", "--metrics", "l2,own,auroc", "--threads", threads]
-        surface(*options, "--out", tmp_path / f"{threads}.h5")
-    same_content(tmp_path / "1.h5", tmp_path / "2.h5", rtol=1e-6)
 
 
 def test_auroc_needs_the_test_sets_and_sets_need_names() -> None:
@@ -408,40 +213,6 @@ def test_a_problem_may_bring_metrics_of_its_own() -> None:
     x, t = problem.sets["train"]
     expected = (x @ problem.model.weight.detach().T - t).abs().amax(1).mean()
     assert evaluator.at(0, [])[0, 0] == pytest.approx(float(expected))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("-1:1:5", [-1, -0.5, 0, 0.5, 1]), ("0:2:3", [0, 1, 2]), ("-0.5:0.5:2", [-0.5, 0.5]), ("3:3:1", [3])],
-)
-def test_axes(text: str, expected: list[float]) -> None:
-    np.testing.assert_allclose(parse_axis("x", text).values, expected)
-
-
-def test_the_base_point_lies_on_symmetric_axes_of_any_odd_length() -> None:
-    for count in range(3, 402, 2):
-        assert parse_axis("x", f"-0.3:0.3:{count}").values[count // 2] == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1", "expected low:high:count"),
-        ("a:b:c", "expected low:high:count"),
-        ("-1:1:2.5", "expected low:high:count"),
-        ("1:-1:5", "expected low < high"),
-        ("0:1:1", "expected low < high"),
-        ("0:0:3", "expected low < high"),
-        ("-inf:1:3", "expected finite ends"),
-        ("nan:1:3", "expected finite ends"),
-        ("-1e308:1e308:3", "expected steps of at most 1e"),
-        ("1:1.0000000000000002:5", "expected ends that 5 points can lie between"),
-        ("0:1:0", "expected 1 to 10001 points"),
-    ],
-)
-def test_bad_axes_are_named(text: str, message: str) -> None:
-    with pytest.raises(InputError, match=f"--x=.*{message}"):
-        parse_axis("x", text)
 
 
 def test_grid_attributes_say_where_it_came_from(checkpoint: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from landscape.engine.metrics import resolve_metrics
 from landscape.engine.vectorize import VectorizedModel
 from landscape.files.grid import Grid, read_grid
 from tests.conftest import run_python, train_small
-from tests.landscape.test_surface import same_content, surface
+from tests.grids import same_content, surface
 from tests.problems import INPUTS, OUTPUTS, normed, quadratic, quadratic_form
 from training.runtime.command import InputError
 

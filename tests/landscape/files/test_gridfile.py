@@ -15,7 +15,7 @@ from landscape.files.grid import Grid, empty_grid, parse_axis, read_grid
 from landscape.files.gridfile import GridWriter, lock_path
 from landscape.surface import main
 from tests.conftest import BIN, ROOT, run_python
-from tests.landscape.test_surface import same_content
+from tests.grids import same_content
 from training.runtime.command import InputError
 
 
