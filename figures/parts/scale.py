@@ -20,7 +20,7 @@ CONSTANT = 1e-12
 #: powers of ten beyond which heights are drawn in units of one: products of coordinates overflow in 3D
 PLAIN = 15
 SMALLEST_POWER = -300  # 10**-324 is 0
-STRIDES = (1, 2, 5, 10, 20, 50, 100)  # decades between ticks; doubles span 632
+STRIDES = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # decades between ticks; doubles span 632
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ def _heights(values: Floats, log: bool, power: int) -> Floats:
 def _round_between(low: float, high: float, most: int) -> list[float]:
     """At most so many values, and 7, from `low` to `high`, whose distance is 1, 2 or 5 times a power of ten."""
     ticks = MaxNLocator(min(most - 1, 6), steps=[1, 2, 5, 10]).tick_values(low, high)
-    return [float(tick) + 0.0 for tick in ticks if low <= tick <= high]
+    inside = [float(tick) + 0.0 for tick in ticks if low <= tick <= high]
+    return inside[:: math.ceil(len(inside) / most) or 1]
 
 
 def _exponent(mantissa: float, power: int, digits: int) -> int:
