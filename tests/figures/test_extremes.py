@@ -3,6 +3,7 @@
 import json
 import math
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,36 @@ def test_the_viewer_holds_any_values_as_strict_json(values: np.ndarray) -> None:
     (found,) = json.loads(text)["surfaces"]
     read = np.array([[math.nan if v is None else float(v) for v in row] for row in found["values"]["l2"][0]])
     np.testing.assert_array_equal(read, values)
+
+
+def test_the_viewer_offers_no_logarithm_of_values_below_0() -> None:
+    logs = [
+        viewer.page_data([("a", surface_with(EXTREMES[name]))])["metrics"]["l2"]["log"]
+        for name in ("below 0", "a zero")
+    ]
+    assert logs == [False, True]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not there to run the page's script")
+def test_the_page_makes_few_ticks_of_any_values() -> None:
+    """numbers.js as a browser runs it; it never came to an end of numbers one rounding apart."""
+    script = (ROOT / "figures" / "assets" / "numbers.js").read_text()
+    values = {name: viewer.plain(array) for name, array in EXTREMES.items()}
+    script += f"""
+      const ticks = {{}};
+      for (const [name, rows] of Object.entries({json.dumps(values)}))
+        for (const log of [true, false]) {{
+          const ends = limits(rows.map((row) => row.map((value) => height(value, log))));
+          ticks[`${{name}} ${{log}}`] = [ends, ticksOf(ends, log)];
+        }}
+      console.log(JSON.stringify(ticks));
+    """
+    done = subprocess.run(["node", "-"], input=script, capture_output=True, text=True, timeout=60, check=True)
+    for (low, high), ticks in json.loads(done.stdout).values():
+        assert low < high
+        assert len(ticks) <= 13
+        assert all(low <= tick * (1 + 1e-9) and tick * (1 - 1e-9) <= high for tick in ticks if tick > 0)
+        assert len(set(ticks)) == len(ticks)
 
 
 @pytest.mark.parametrize("command", ["surface", "fig1", "fig3", "persistence"])

@@ -217,6 +217,7 @@ def test_every_format_is_written_by_one_command_and_by_the_other(tmp_path: Path,
                 assert np.asarray(Image.open(out).convert("L")).std() > 10
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (Path(DATA) / "reference-tool").is_dir() or not DATA, reason="LANDSCAPE_DATA has no reference-tool/"
 )
