@@ -27,7 +27,7 @@ DESCRIPTION = """Write one HTML page of surfaces to turn and read in a browser: 
 Example: python -m figures.viewer runs/a/surface.h5 runs/b/surface.h5 --out view.html
 
 Each model has its 3D surface and a contour map with one marker, or a line with its error band. Switches: metric,
-log or linear, one scale for all or one each, plane. It needs plotly: pip install 'loss-landscape[viewer]'."""
+log or linear, one scale for all or one each, plane. It needs plotly: pip install 'lamp-landscape[viewer]'."""
 
 MOST_SURFACES = 8  # browsers keep about 16 WebGL contexts, and a 3D plot takes up to two
 SCRIPTS = ("numbers.js", "plots.js", "page.js")
@@ -71,7 +71,7 @@ def plotly_script() -> bytes:
     folders = found.submodule_search_locations if found else None
     path = Path(next(iter(folders))) / "package_data" / "plotly.min.js" if folders else None
     if path is None or not path.is_file():
-        raise InputError("plotly: expected the package plotly, found none; pip install 'loss-landscape[viewer]'")
+        raise InputError("plotly: expected the package plotly, found none; pip install 'lamp-landscape[viewer]'")
     return path.read_bytes()
 
 

@@ -7,6 +7,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lamp_landscape import NAME, check_packages
+
 if TYPE_CHECKING:
     from landscape.api import compute
     from landscape.files.grid import Grid, read_grid
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from landscape.sources import from_checkpoint
 
     __version__: str
+
+check_packages("training")
 
 __all__ = ["Grid", "Metric", "Problem", "Samples", "compute", "from_checkpoint", "read_grid"]
 
@@ -34,7 +38,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":  # told once, in setup.cfg
         from importlib.metadata import version
 
-        return version("loss-landscape")
+        return version(NAME)
     if name not in HOMES:
         raise AttributeError(f"module 'landscape' has no attribute {name!r}")
     return getattr(import_module(f"landscape.{HOMES[name]}"), name)

@@ -55,7 +55,7 @@ class Arguments:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; ranks of a node take its GPUs in turn."""
     threads: int = 0
-    """CPU threads of each rank; 0: cores divided by ranks."""
+    """CPU threads of each rank; 0: OMP_NUM_THREADS if set, else the CPUs that may be used, divided by ranks."""
 
 
 def check_settings(arguments: Arguments, x: Any, y: Any) -> Axes:

@@ -51,7 +51,7 @@ class Arguments:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
-    """CPU threads; 0: all cores."""
+    """CPU threads; 0: OMP_NUM_THREADS if set, else all CPUs that may be used."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

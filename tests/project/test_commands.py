@@ -12,7 +12,7 @@ COMMANDS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for package in ("training", "landscape", "analysis", "figures")
     for path in (ROOT / package).glob("*.py")
-    if 'if __name__ == "__main__":' in path.read_text()
+    if 'if __name__ == "__main__":' in path.read_text() and path.stem != "__main__"
 )
 
 
@@ -144,7 +144,7 @@ def test_bad_input_to_surface(tmp_path: Path, checkpoint: Path) -> None:
         (*quadratic, "--out", tmp_path / "text.pt" / "s.h5"): "expected a folder that can be written",
         (*quadratic, "--out", tmp_path): "expected the name of a file, found a folder",
         (*quadratic, "--out", ""): "expected the name of a file",
-        (*quadratic, "--threads", "100000", *out): "--threads: expected 0 for all cores",
+        (*quadratic, "--threads", "100000", *out): "--threads: expected 0 for OMP_NUM_THREADS or all cores",
         (*quadratic, "--device", "meta", *out): "--device: expected auto, cpu, cuda or cuda:N",
         (*quadratic, "--planes", "1000000000", *out): "expected at most 100000000 points in all",
     }
