@@ -1,6 +1,7 @@
 # make demo: train two autoencoders on shipped digits, compute their surfaces, draw Figures 1 and 2, print AUROC.
 # make paper: the experiments of docs/paper.md, sweeps, tables and figures, into out/paper. PROFILE=2core or full.
 # make sharpness: the experiments of docs/sharpness.md, into out/paper too.
+# make docs: the documentation as a site, into out/site. Its examples run, its links are checked, a warning is an error.
 # make test, make test-slow, make lint. Each sets up .venv first if it is not there.
 
 PYTHON ?= python3
@@ -13,9 +14,10 @@ DIGIT ?= 3
 bin := .venv/bin
 python := $(bin)/python
 ready := .venv/.ready
+ready_docs := .venv/.ready-docs
 plane := --x=-1:1:$(GRID) --y=-1:1:$(GRID) --metrics l2,own --seed 0 --adaptive 0.01
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs clean
 
 # Every command goes on where it was stopped, does nothing where it is done, and refuses other settings than before.
 demo: $(ready)
@@ -50,6 +52,15 @@ lint: $(ready)
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
+
+# A target of its own, so that tests need none of it.
+$(ready_docs): $(ready)
+	$(python) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	touch $(ready_docs)
+
+docs: $(ready_docs)
+	$(python) -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --jobs 2 -c docs/site . out/site
+	@ls out/site/index.html
 
 clean:
 	rm -rf out

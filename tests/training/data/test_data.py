@@ -22,8 +22,8 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from training import make_mnist_mini
-from training.data.config import RunConfig, resolve
 from training.data import images, mnist
+from training.data.config import RunConfig, resolve
 from training.data.splits import DATASETS, data_folder, load_split
 from training.runtime.command import InputError
 
