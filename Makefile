@@ -1,6 +1,7 @@
 # make demo: train autoencoders on shipped digits, compute the surfaces of two, draw Figures 1 and 2, print AUROC.
 # make paper: the experiments of docs/paper.md, sweeps, tables and figures, into out/paper. PROFILE=2core or full.
 # make sharpness: the experiments of docs/sharpness.md, into out/paper too.
+# make docs: the documentation as a site, into out/site. Its examples run, its links are checked, a warning is an error.
 # make test, make test-slow, make lint. Each sets up .venv first if it is not there.
 
 .DEFAULT_GOAL := demo
@@ -12,7 +13,9 @@ EPOCHS ?= 30
 DIGIT ?= 3
 SEEDS ?= 0, 1, 2, 3, 4
 
-.PHONY: demo test test-slow lint clean
+ready_docs := .venv/.ready-docs
+
+.PHONY: demo test test-slow lint docs clean
 
 comma := ,
 empty :=
@@ -57,6 +60,15 @@ lint: $(ready)
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
+
+# A target of its own, so that tests need none of it.
+$(ready_docs): $(ready)
+	$(python) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	touch $(ready_docs)
+
+docs: $(ready_docs)
+	$(python) -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --jobs 2 -c docs/site . out/site
+	@ls out/site/index.html
 
 clean:
 	rm -rf out

@@ -3,7 +3,7 @@
 Training them one after the other spends most of a small batch's time in calls, and a large one's in convolutions that
 their small feature maps do not fill. Here a forward and a backward pass are written out for the whole stack. Each model
 has its own data, loss, statistics and optimizer state; nothing mixes. Up to rounding the results are those of
-:func:`training.fitting.fit.run_epoch`, by these identities (the operations are in
+:class:`training.fitting.engine.Separate`, by these identities (the operations are in
 :mod:`training.models.layers`):
 
 - *Products.* An encoder convolution is `patches @ weights`, one batched product over models (`patches`).
