@@ -41,6 +41,9 @@ class Arguments:
     """CPU threads a rank; 0: cores over ranks."""
     stack: int = 20
     """At most so many runs are trained together."""
+    known: Path | None = None
+    """A results.csv, with its history beside it, of runs done elsewhere: their rows are taken over, and they are not
+    trained again."""
     retry: bool = False
     """Train failed runs again."""
     dry_run: bool = False
@@ -52,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.stack < 1:
         raise InputError(f"--stack: expected at least 1, found {arguments.stack}")
     runs = read_plan(arguments.plan, arguments.set)
-    records = Records(arguments.out, runs)
+    records = Records(arguments.out, runs, arguments.known)
     if arguments.dry_run:
         if launched_rank() == 0:
             show(runs, records)

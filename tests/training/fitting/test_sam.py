@@ -82,10 +82,11 @@ def test_twins_in_one_stack_equal_a_slow_implementation(optimizer: str) -> None:
             stack, slow = stack.without([1]), [slow[index] for index in (0, 2, 3, 4)]
         batches = pictures(len(slow), 5, 1, 32, 32, seed=step)
         expected = [one.step(batch, batch) for one, batch in zip(slow, batches, strict=True)]
-        torch.testing.assert_close(stack.step(batches).tolist(), expected, rtol=1e-9, atol=0)
+        # Steps divided by a gradient's size make 1e-16 grow tenfold an update; another gradient differs by 1e-3.
+        torch.testing.assert_close(stack.step(batches).tolist(), expected, rtol=1e-7, atol=0)
         if step % 3 == 0:  # a ragged batch of one model alone
             ragged = batches[1, :2]
-            assert float(stack.step_one(1, ragged)) == pytest.approx(slow[1].step(ragged, ragged), rel=1e-9)
+            assert float(stack.step_one(1, ragged)) == pytest.approx(slow[1].step(ragged, ragged), rel=1e-7)
     for index, one in enumerate(slow):
         check_state(stack.model(index), one.model)
 
