@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from training.runtime.command import InputError
 
 Floats = NDArray[np.float64]
+Extend = Literal["neither", "min", "max", "both"]
 
 LEVELS = 15
 MOST_LEVELS = 100
@@ -20,6 +22,12 @@ CONSTANT = 1e-12
 #: powers of ten beyond which heights are drawn in units of one: products of coordinates overflow in 3D
 PLAIN = 15
 SMALLEST_POWER = -300  # 10**-324 is 0
+EXTENDS: dict[tuple[bool, bool], Extend] = {
+    (False, False): "neither",
+    (True, False): "min",
+    (False, True): "max",
+    (True, True): "both",
+}
 STRIDES = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # decades between ticks; doubles span 632
 
 
@@ -27,15 +35,15 @@ STRIDES = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # decades between ticks; doubles
 class Scale:
     """How the values of a metric become heights, and between which heights they are drawn.
 
-    A height is log10(value) if `log`, else value / 10**power. low < high are heights. clipped: whether values lie
-    beyond them, since somebody chose the limits. The levels between two regions are `levels` in number.
+    A height is log10(value) if `log`, else value / 10**power. low < high are heights. extend: on which side values lie
+    beyond them, since somebody chose the limits, as matplotlib calls it. count: of levels.
     """
 
     log: bool
     low: float
     high: float
     power: int = 0
-    clipped: bool = False
+    extend: Extend = "neither"
     count: int = LEVELS
 
     @property
@@ -117,8 +125,8 @@ def scale_of(
     if high - low <= CONSTANT * reach:
         middle, half = (low + high) / 2, 0.5 if log or not reach else 0.5 * reach
         low, high = middle - half, middle + half
-    beyond = limits is not None and bool(((values < limits[0]) | (values > limits[1])).any())
-    return Scale(log, low, high, power, beyond, count)
+    below, above = (bool((values < limits[0]).any()), bool((values > limits[1]).any())) if limits else (False, False)
+    return Scale(log, low, high, power, EXTENDS[below, above], count)
 
 
 def check_limits(limits: tuple[float, float], log: bool) -> None:

@@ -168,8 +168,7 @@ def draw_contours(
     z = scale.heights(values)
     x, y = grid.x.values, grid.y.values
     style: dict[str, Any] = {"cmap": MAP, "vmin": scale.low, "vmax": scale.high}
-    extend = "both" if scale.clipped else "neither"
-    filled = ax.contourf(x, y, np.ma.masked_invalid(z), levels=scale.levels(), extend=extend, **style)
+    filled = ax.contourf(x, y, np.ma.masked_invalid(z), levels=scale.levels(), extend=scale.extend, **style)
     draw_lines(ax, x, y, z, scale, labelled)
     loose = loose_points(z)
     across, up = np.meshgrid(x, y)

@@ -40,7 +40,6 @@ EXTREMES = {
 
 _DOUBLES = st.floats(allow_nan=True, allow_infinity=True)
 _MAGNITUDES = st.integers(-323, 308).map(lambda power: 10.0**power)  # doubles by themselves are mostly near 0
-_RANGE = st.tuples(_DOUBLES | _MAGNITUDES, _DOUBLES | _MAGNITUDES).map(
-    lambda ends: ends[0] * (1 - _RAMP) + ends[1] * _RAMP
-)
+_FINITE = st.floats(allow_nan=False, allow_infinity=False) | _MAGNITUDES
+_RANGE = st.tuples(_FINITE, _FINITE).map(lambda ends: ends[0] * (1 - _RAMP) + ends[1] * _RAMP)
 ARRAYS = arrays(np.float64, SHAPE, elements=_DOUBLES | _MAGNITUDES) | _RANGE

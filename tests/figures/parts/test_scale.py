@@ -108,9 +108,9 @@ def test_limits_that_are_chosen_are_values() -> None:
     log, linear = scale_of(values, True, (1, 100)), scale_of(values, False, (0, 50))
     assert log.limits == (0, 2)
     assert linear.limits == (0, 50)
-    assert log.clipped
-    assert linear.clipped
-    assert not scale_of(values, True, (1, 1e35)).clipped
+    assert (log.extend, linear.extend) == ("max", "max")
+    found = [scale_of(values, True, limits).extend for limits in ((1, 1e35), (2, 1e35), (2, 100))]
+    assert found == ["neither", "min", "both"]
     for limits, message in (
         ((2, 1), "found 2 1"),
         ((0, math.inf), "found 0 inf"),
