@@ -146,7 +146,7 @@ def test_perfect_single_and_nan_maps_have_an_interval_or_none() -> None:
 
 def test_the_mean_of_an_error_map_is_the_anomaly_score() -> None:
     torch.manual_seed(0)
-    output, target = torch.rand(3, 3, 4, 4), torch.rand(3, 3, 4, 4)
+    output, target = torch.rand(2, 3, 3, 4, 4, dtype=torch.float64)
     maps = error_map(output, target)
     assert maps.shape == (3, 4, 4)
     torch.testing.assert_close(maps.mean((1, 2)), anomaly_score(output, target))
