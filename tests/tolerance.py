@@ -52,6 +52,15 @@ def rounding(operations: int, dtype: torch.dtype = torch.float32, conditioning: 
     return 2 * gamma(operations, dtype) * conditioning
 
 
+def steps_rounding(lr: float, steps: int, terms: int, dtype: torch.dtype = torch.float64, eps: float = 1e-8) -> float:
+    """How far off a weight may be after `steps` of Adam or RMSprop, whose gradients are sums of `terms`, each below 1.
+
+    A step is lr·g/(|g| + eps), or ten times that, so that an error δ of a gradient that vanishes moves a weight by
+    lr·δ/eps. Biases before a batch norm have such gradients.
+    """
+    return steps * lr * rounding(terms, dtype) / eps
+
+
 def in_magnitude(module: nn.Module, x: Tensor, output: Tensor) -> tuple[Tensor, int] | None:
     """Σ|x_i y_i| of each output of `module`, and the number of its operations; None for one that sums nothing."""
     x = x.float()  # a size: single precision is enough, and several times faster
