@@ -36,6 +36,22 @@ class Runs:
 
 
 @dataclass(frozen=True)
+class Seeds:
+    """Mean AUROC with its spread over training seeds, and the difference that LAMP makes."""
+
+    results: Annotated[Path, tyro.conf.Positional]
+    """A sweep's results.csv; the history.csv beside it is used if it is there."""
+    last: int = 5
+    """Also average over so many last evaluations of each run; 1: only the last."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Only runs with this setting, name=value, may be repeated."""
+    format: FormatName = "markdown"
+    """How the table is written."""
+    out: Path | None = None
+    """Also write the table to this file; its path is then the last line."""
+
+
+@dataclass(frozen=True)
 class Sweep:
     """What the tables of a sweep share."""
 
@@ -97,8 +113,23 @@ class Claims(Sweep):
     """Three claims of the paper, each with its test: convergence, gain against batch size, constant reconstructions."""
 
 
+TABLES: dict[str, Callable[..., Any]] = {
+    "runs": Runs,
+    "seeds": Seeds,
+    "table1": Table1,
+    "table2": Table2,
+    "claims": Claims,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    choices: dict[str, Callable[..., Any]] = {"runs": Runs, "table1": Table1, "table2": Table2, "claims": Claims}
+    choices: dict[str, Callable[..., Any]] = {
+        "runs": Runs,
+        "seeds": Seeds,
+        "table1": Table1,
+        "table2": Table2,
+        "claims": Claims,
+    }
     arguments = parse_one_of(choices, argv, "analysis.tables", DESCRIPTION)
     text = text_of(arguments)
     if arguments.out:
@@ -109,11 +140,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(arguments.out)
 
 
-def text_of(arguments: "Runs | Table1 | Table2 | Claims") -> str:
+def text_of(arguments: "Runs | Seeds | Table1 | Table2 | Claims") -> str:
     if isinstance(arguments, Runs):
         return FORMATS[arguments.format](runs_table(arguments.folders))
+    if isinstance(arguments, Seeds):
+        return TABLE_FORMATS[arguments.format](table_of_seeds(arguments))
     tables = claim_tables(arguments) if isinstance(arguments, Claims) else [paper_table(arguments)]
     return "\n".join(map(TABLE_FORMATS[arguments.format], tables))
+
+
+def table_of_seeds(arguments: Seeds) -> Table:
+    from analysis.paper.seeds import seeds_table
+    from analysis.rows.results import chosen, read_history, read_runs
+
+    if arguments.last < 1:
+        raise InputError(f"--last: expected at least 1 evaluation, found {arguments.last}")
+    history = beside(arguments.results, "history")
+    runs = chosen(read_runs(arguments.results), arguments.where)
+    return seeds_table(runs, read_history(history) if history else None, arguments.last)
 
 
 def paper_table(arguments: "Table1 | Table2") -> Table:

@@ -170,7 +170,7 @@ def describe(cells: Cells) -> list[str]:
     matches = {
         "epochs": f"equal epochs, {cells.rule.target:g}" if cells.rule.target > 0 else "epochs as trained",
         "updates": f"equal updates, at or before {cells.rule.target:g}",
-        "fit": f"matched fit, common training L2 first at most {cells.rule.target:g}, to the grain of the evaluations",
+        "fit": f"matched fit, AUROC where the common training L2 first falls to {cells.rule.target:g}, interpolated",
     }
     notes = [
         f"Protocol: {cells.rule.protocol} ({PROTOCOL_TEXTS[cells.rule.protocol]}). Matching: "

@@ -24,6 +24,7 @@ def test_all_commands_are_known() -> None:
         "analysis.tables",
         "analysis.panels",
         "analysis.pairs",
+        "figures.surface",
         "figures.fig1",
         "figures.fig2",
         "figures.fig3",
@@ -159,10 +160,13 @@ def test_bad_input_to_figures_and_tables(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text("{}")
     file, out = tmp_path / "text.h5", ("--out", tmp_path / "f.png")
     cases: dict[tuple[object, ...], str] = {
-        ("figures.fig1", file, *out): "expected two or more grid files, found 1",
+        ("figures.surface", file, *out): "text.h5: expected a grid file",
+        ("figures.surface", file, "--levels", "1", *out): "--levels: expected 2 to 100, found 1",
+        ("figures.surface", file, "--out", tmp_path / "f.bmp"): "expected a name that ends in .png, .pdf, .svg",
+        ("figures.fig1", *out): "expected one or more grid files, found none",
         ("figures.fig1", file, file, *out): "text.h5: expected a grid file",
         ("figures.fig1", file, file, "--out", tmp_path / "f.bmp"): "expected a name that ends in .png, .pdf, .svg",
-        ("figures.fig3", file, *out): "expected two or more grid files, found 1",
+        ("figures.fig3", *out): "expected one or more grid files, found none",
         ("figures.fig3", file, file, *out): "text.h5: expected a grid file",
         ("figures.fig3", file, file, "--out", tmp_path / "f.bmp"): "expected a name that ends in .png, .pdf, .svg",
         ("figures.fig2", tmp_path / "text.npz", *out): "text.npz: expected an NPZ file written by analysis.panels fig2",

@@ -232,3 +232,38 @@ def test_progress_counts_and_expects_an_end(plan: Path, tmp_path: Path, monkeypa
     assert left == pytest.approx(100 * sum(costs[3:]) / sum(costs[:3]), abs=5)
     records.update(runs)
     assert progress.text().startswith("running 0, left 0, failed 1")
+
+
+def test_runs_done_elsewhere_are_taken_over(plan: Path, tmp_path: Path) -> None:
+    """From the committed tables of a part of the sweep, without its checkpoints: the same rows in the end."""
+    main([str(plan), "--out", str(tmp_path / "whole")])
+    done = rows(tmp_path / "whole")
+    (tmp_path / "part").mkdir()
+    for name, file in (("results", "t.csv"), ("history", "t_history.csv")):
+        lines = (tmp_path / "whole" / f"{name}.csv").read_text().splitlines()
+        kept = [line for line in lines[1:] if not line.startswith(done[0]["run"]) and done[0]["run"] not in line]
+        (tmp_path / "part" / file).write_text("\n".join([lines[0], *kept]) + "\n")
+    main([str(plan), "--out", str(tmp_path / "rest"), "--known", str(tmp_path / "part" / "t.csv")])
+    assert [folder.name for folder in (tmp_path / "rest").iterdir() if folder.is_dir()] == [done[0]["run"]]
+    timeless = [
+        [{k: v for k, v in row.items() if k != "train_s"} for row in each] for each in (done, rows(tmp_path / "rest"))
+    ]
+    assert timeless[0][1:] == timeless[1][1:]
+    assert [row["run"] for row in timeless[1]] == [row["run"] for row in done]
+    histories = [(tmp_path / folder / "history.csv").read_text() for folder in ("whole", "rest")]
+    assert len(histories[0].splitlines()) == len(histories[1].splitlines())
+
+
+def test_runs_done_elsewhere_must_be_the_same_runs(plan: Path, tmp_path: Path) -> None:
+    main([str(plan), "--out", str(tmp_path / "s")])
+    results = tmp_path / "s" / "results.csv"
+    header, first, *others = results.read_text().splitlines()
+    values = dict(zip(header.split(","), next(csv.reader([first])), strict=True))
+    changed = [value if name != "width" else str(int(value) + 1) for name, value in values.items()]
+    with (tmp_path / "s" / "results.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header.split(","), changed])
+        file.write("\n".join(others) + "\n")
+    with pytest.raises(InputError, match=r"results\.csv: expected .* with width \d+, found \d+; leave the file out"):
+        main([str(plan), "--out", str(tmp_path / "t"), "--known", str(results)])
+    with pytest.raises(InputError, match=r"none\.csv: expected a table that training.sweep wrote"):
+        main([str(plan), "--out", str(tmp_path / "t"), "--known", str(tmp_path / "none.csv")])

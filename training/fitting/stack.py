@@ -30,11 +30,11 @@ from torch import Tensor, nn
 
 from training.data.config import RunConfig
 from training.fitting.sam import along, nonzero_runs
-from training.models.layers import SLOPE, Layer, box, layers_of, overlaid, packed, patches, stages, unpack
+from training.models.layers import Layer, box, layers_of, overlaid, packed, patches, stages, unpack
 from training.models.losses import LOSS_FIELDS, training_batch_losses
+from training.models.normalization import normalized, normalized_backward
 from training.runtime.device import thread_pool
 
-EPS, MOMENTUM = 1e-5, 0.1  # of torch's batch norm
 SHAPE_FIELDS = ("model", "channels", "width", "depth", "kernel", "optimizer", "lr")
 CHUNK_IMAGES = 64  # in a chunk of models: few calls an image, and activations that still fit in cache
 
@@ -96,8 +96,7 @@ class Chunk:
             k, count, height, width, outputs = values.shape
             r = layer.kernel // 2
             if layer.normed:
-                gradient = torch.ops.aten.leaky_relu_backward(gradient, values, SLOPE, True)
-                gradient = normalized_backward(gradient.view(k, -1, outputs), kept, affine, to_affine)
+                gradient = normalized_backward(gradient.reshape(k, -1, outputs), kept, affine, to_affine)
             else:
                 gradient = torch.ops.aten.sigmoid_backward(gradient, values).reshape(k, -1, outputs)
                 torch.sum(gradient, 1, keepdim=True, out=to_bias)
@@ -116,64 +115,6 @@ class Chunk:
             else:
                 summed = overlaid(gradient, count, height, width, layer.kernel)
                 gradient = summed[:, :, r : r + 2 * height, r : r + 2 * width]
-
-
-def normalized(
-    values: Tensor, bias: Tensor, affine: Sequence[Tensor], running: Sequence[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
-    """Batch norm and leaky ReLU of (k, M, C) over M, which updates `running`; and what the backward pass needs.
-
-    For one model it is torch's own batch norm, which passes over memory fewer times; for more, one call serves all.
-    """
-    k, count, channels = values.shape
-    if count == 1:
-        raise ValueError("batch norm: expected more than one value a channel, found a 1×1 code in a batch of one")
-    if k == 1:
-        scale, shift, mean, variance = (vector.view(channels) for vector in (*affine, *running))
-        result, *kept = torch.native_batch_norm(as_image(values), scale, shift, mean, variance, True, MOMENTUM, EPS)
-        running[0].add_(bias, alpha=MOMENTUM)
-        return F.leaky_relu_(as_rows(result), SLOPE), [values, *kept]
-    mean = values.sum(1, keepdim=True).div_(count)
-    centred = values.sub_(mean)
-    variance = centred.square().sum(1, keepdim=True).div_(count)
-    inverse = (variance + EPS).rsqrt_()
-    running[0].lerp_(mean.add_(bias), MOMENTUM)
-    running[1].lerp_(variance.mul_(count / (count - 1)), MOMENTUM)
-    scale, shift = affine
-    return F.leaky_relu_(torch.addcmul(shift, centred, scale * inverse), SLOPE), [centred, inverse]
-
-
-def normalized_backward(
-    gradient: Tensor, kept: Sequence[Tensor], affine: Sequence[Tensor], to_affine: Sequence[Tensor]
-) -> Tensor:
-    """The gradient (k, M, C) before batch norm of that after it; writes those of its scale and shift."""
-    k, count, channels = gradient.shape
-    scale, (to_scale, to_shift) = affine[0], to_affine
-    if k == 1:
-        values, mean, inverse = kept
-        result, *vectors = torch.ops.aten.native_batch_norm_backward(
-            as_image(gradient), as_image(values), scale.view(channels), None, None, mean, inverse, True, EPS, [True] * 3
-        )
-        for target, vector in zip(to_affine, vectors, strict=True):
-            target.copy_(vector)
-        return as_rows(result)
-    centred, inverse = kept
-    torch.sum(gradient, 1, keepdim=True, out=to_shift)
-    torch.sum(gradient * centred, 1, keepdim=True, out=to_scale).mul_(inverse)
-    # γ/σ·(g − mean(g) − x̂·mean(g·x̂)), as slope·x + offset + factor·g
-    factor = scale * inverse
-    slope, offset = factor * inverse * to_scale / -count, factor * to_shift / -count
-    return torch.addcmul(offset, centred, slope).addcmul_(gradient, factor)
-
-
-def as_image(rows: Tensor) -> Tensor:
-    """(1, M, C) as one image (1, C, 1, M) that torch takes for channels innermost in memory."""
-    return rows[:, None].permute(0, 3, 1, 2)
-
-
-def as_rows(image: Tensor) -> Tensor:
-    """Undo :func:`as_image`."""
-    return image[:, :, 0].transpose(1, 2)
 
 
 def adam(rows: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[Sequence[Tensor]], lr: float) -> None:

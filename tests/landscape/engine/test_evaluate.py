@@ -18,7 +18,9 @@ from landscape.problem.problem import Problem, Samples
 from landscape.sources import from_checkpoint
 from tests.problems import quadratic
 from tests.tolerance import assert_within, metrics_rounding, rounding
-from training.models.autoencoder import Autoencoder
+from training.data.config import RunConfig, resolve
+from training.data.splits import load_split
+from training.models.autoencoder import Autoencoder, seeded_model
 
 CPU = torch.device("cpu")
 POINTS = [(0.0, 0.0), (1.0, -0.5), (-0.25, 0.75), (0.5, 2.0), (0.0, -1.0)]
@@ -117,6 +119,24 @@ def test_recalibration_is_the_average_of_batch_statistics() -> None:
     assert len(expected) == 6
     for name, value in expected.items():
         torch.testing.assert_close(found[name].double(), value, rtol=1e-4, atol=1e-6)
+
+
+def test_recalibration_with_channels_innermost_is_as_exact_as_without() -> None:
+    """Digits, whose equal background pixels make sequential single-precision sums lose three digits."""
+    config = resolve(RunConfig(dataset="mnist-mini", normal=3))
+    model, batches = seeded_model(config), load_split(config, None).train[:512].split(256)
+    innermost = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    results = []
+    for of, change in (
+        (copy.deepcopy(model).double(), torch.Tensor.double),
+        (model, torch.Tensor.float),
+        (innermost, lambda batch: batch.contiguous(memory_format=torch.channels_last)),
+    ):
+        recalibrate(of, [change(batch) for batch in batches])
+        results.append(torch.cat([value for name, value in of.named_buffers() if "running" in name]).double())
+    true, plain, found = results
+    assert ((found - true) / true.abs().clamp(min=0.1)).norm() < 3 * ((plain - true) / true.abs().clamp(min=0.1)).norm()
+    assert not any(part._forward_pre_hooks for part in innermost.modules())
 
 
 def test_a_recalibrated_surface_does_not_depend_on_the_scale_before_a_batch_norm(checkpoint: Path) -> None:

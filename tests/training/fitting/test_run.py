@@ -13,7 +13,7 @@ from tests.training.fitting.test_training import CPU, tiny_config, tiny_split, w
 from training.data.config import RunConfig, resolve
 from training.data.splits import load_split, subset
 from training.fitting.fit import train, train_together
-from training.fitting.run import Run, flipped
+from training.fitting.run import Run, flipped, is_eighth_of_decade
 from training.models.losses import loss_weight, training_batch_losses, training_loss
 from training.runtime.command import RunError
 
@@ -26,6 +26,11 @@ def test_a_run_is_evaluated_after_each_epoch_or_at_powers_of_two() -> None:
     assert updates_evaluated(batch_size=4, epochs=3) == [3, 6, 9]
     # 1, 2, 4, 8 updates; epochs 1, 2, 4 of three updates; the end
     assert updates_evaluated(batch_size=4, epochs=5, evaluate="log") == [1, 2, 3, 4, 6, 8, 12, 15]
+    # 10^(k/8) rounded is 1, 2, 3, 4, 6, 7, 10, 13, 18, 24, …; the last five of seven epochs of five updates; the end
+    expected = [1, 2, 3, 4, 6, 7, 10, 13, 15, 18, 20, 24, 25, 30, 32, 35]
+    assert updates_evaluated(batch_size=2, epochs=7, evaluate="decade") == expected
+    eighths = [number for number in range(1, 10**5) if is_eighth_of_decade(number)]
+    assert eighths == sorted({round(10 ** (k / 8)) for k in range(40)})
 
 
 def test_evaluations_do_not_change_the_training() -> None:
