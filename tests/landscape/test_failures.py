@@ -276,6 +276,7 @@ def test_a_second_run_on_the_same_file_is_refused_with_the_firsts_identity(tmp_p
     assert not lock_path(out).exists()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_keeps_what_is_done(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "f.h5"
     process = start("fine", out, 60)

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from landscape.directions.normalization import random_directions
 from landscape.engine.evaluate import Evaluator
+from landscape.engine.metrics import resolve_metrics
 from landscape.files.grid import read_grid
+from landscape.sources import from_checkpoint
 from tests.conftest import run_python
 from tests.grids import same_content, surface
+from tests.tolerance import assert_within, metrics_rounding
 from training.runtime.command import InputError
 
 CPU = torch.device("cpu")
@@ -141,8 +145,16 @@ def test_an_output_that_is_lost_ends_the_run(tmp_path: Path, monkeypatch: pytest
 def test_thread_counts_agree_to_rounding(checkpoint: Path, tmp_path: Path) -> None:
     for threads in (1, 2):
         options = ["--ckpt", checkpoint, "--x=-1:1:3", "--metrics", "l2,own,auroc", "--threads", threads]
-        surface(*options, "--out", tmp_path / f"{threads}.h5")
-    same_content(tmp_path / "1.h5", tmp_path / "2.h5", rtol=1e-6)
+        surface(*options, "--max-samples", 60, "--out", tmp_path / f"{threads}.h5")
+    problem = from_checkpoint(checkpoint, None, 60)
+    metrics = resolve_metrics(problem, ["l2", "own", "auroc"])
+    points = [[-1.0], [0.0], [1.0]]
+    truth, allowed = metrics_rounding(problem, metrics, random_directions(problem.model, 0)[:1], points)
+    for threads in (1, 2):
+        grid = read_grid(tmp_path / f"{threads}.h5")
+        for number, metric in enumerate(metrics):
+            assert_within(grid.values[metric.name][0, 0], truth[:, 0, number], allowed[:, 0, number])
+            assert_within(grid.stderr[metric.name][0, 0], truth[:, 1, number], allowed[:, 1, number])
 
 
 def test_what_is_done_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

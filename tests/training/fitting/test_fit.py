@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.tolerance import steps_rounding
 from tests.training.fitting.test_resume import interrupted
 from tests.training.fitting.test_training import CPU, tiny_config, tiny_split
 from training.data.config import RunConfig, resolve, told_apart_by, with_later_fields
@@ -68,17 +69,21 @@ def test_a_run_that_never_has_the_fit_ends_as_usual() -> None:
     assert is_complete(config, last.checkpoint.metrics)
 
 
-def test_a_model_of_a_stack_that_stops_leaves_the_others_alone() -> None:
+@pytest.mark.usefixtures("double")
+def test_a_model_of_a_stack_that_stops_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = tiny_split(9)
+    monkeypatch.setattr("tests.training.fitting.test_fit.SPLIT", split)
+    allowed = steps_rounding(PLAIN.lr, 12, terms=4 * 256)
     configs = [dataclasses.replace(PLAIN, seed=seed, sam_rho=rho) for seed, rho in enumerate((0.0, 0.1, -0.1))]
     target, updates = middle(configs[1])
-    configs[1] = dataclasses.replace(configs[1], until_l2=target * (1 + 1e-5))
-    together = dict(train_together(configs, [SPLIT] * 3, CPU))
+    configs[1] = dataclasses.replace(configs[1], until_l2=target * (1 + 2 * allowed))
+    together = dict(train_together(configs, [split] * 3, CPU))
     for number, config in enumerate(configs):
-        *_, alone = train(config, SPLIT, CPU)
+        *_, alone = train(config, split, CPU)
         found = together[number]
         assert isinstance(found, Evaluation)
         assert found.row["updates"] == alone.row["updates"] == (updates if number == 1 else 12)
-        assert found.row["train_l2"] == pytest.approx(alone.row["train_l2"], rel=1e-3)
+        assert found.row["train_l2"] == pytest.approx(alone.row["train_l2"], rel=allowed)
 
 
 @pytest.mark.parametrize(("count", "looks"), [(9, 3), (40, 10), (100, 10), (4 * 33 - 1, 10)])
