@@ -2,7 +2,7 @@
 # make paper: the experiments of docs/paper.md, sweeps, tables and figures, into out/paper. PROFILE=2core or full.
 # make sharpness: the experiments of docs/sharpness.md, into out/paper too.
 # make docs: the documentation as a site, into out/site. Its examples run, its links are checked, a warning is an error.
-# make test, make test-slow, make lint. Each sets up .venv first if it is not there.
+# make test, make test-slow, make test-machines, make lint. Each sets up .venv first if it is not there.
 
 .DEFAULT_GOAL := demo
 include common.mk
@@ -15,7 +15,7 @@ SEEDS ?= 0, 1, 2, 3, 4
 
 ready_docs := .venv/.ready-docs
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow test-machines test-unattended lint docs clean
 
 comma := ,
 empty :=
@@ -50,11 +50,29 @@ estimate-% sweep-% surface-%:
 sharpness sharpness-figures:
 	$(MAKE) -f sharpness.mk $@
 
+# As many tests at a time as WORKERS; each computes with one thread.
+WORKERS ?= 2
+pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
+
 test: $(ready)
-	$(python) -m pytest
+	$(pytest)
 
 test-slow: $(ready)
-	$(python) -m pytest -m slow
+	$(pytest) -m slow
+
+# The numeric tests on other instruction sets and with other numbers of threads; all tests as `nohup … &` has them.
+machine_avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+machine_plain := ATEN_CPU_CAPABILITY=default
+machine_thread := OMP_NUM_THREADS=1
+machine_threads := OMP_NUM_THREADS=4
+
+test-machines: test-on-avx2 test-on-plain test-on-thread test-on-threads test-unattended
+
+test-on-%: $(ready)
+	env $(machine_$*) $(pytest) -m "numeric and not slow"
+
+test-unattended: $(ready)
+	trap '' INT; env -u DISPLAY -u WAYLAND_DISPLAY $(pytest) < /dev/null
 
 lint: $(ready)
 	$(bin)/ruff check .

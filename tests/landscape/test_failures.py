@@ -19,8 +19,8 @@ from landscape.files.gridfile import GridWriter, lock_path
 from landscape.surface import main
 from tests.conftest import BIN, ROOT, run_python
 from tests.grids import same_content
-from tests.landscape.files.test_gridfile import grid, point, until
-from tests.landscape.test_kill import left_over
+from tests.landscape.files.test_gridfile import grid, point
+from tests.processes import left_over, until
 from training.runtime.command import InputError, is_out_of_memory, one_line
 
 SECONDS = 12  # for a run that fails after less than one, with its start on a busy machine

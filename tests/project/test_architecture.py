@@ -2,8 +2,8 @@
 
 import ast
 import configparser
+import functools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +28,16 @@ def modules(package: str) -> list[Path]:
 EVERY = [path for package in PACKAGES for path in modules(package)]
 
 
-def imports(path: Path) -> Iterator[str]:
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
     """Full names of the modules that a file imports, anywhere in it."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
 def room_of(name: str) -> str | None:
@@ -85,7 +88,7 @@ def test_arrows_make_no_circle() -> None:
 def test_modules_make_no_circle() -> None:
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in EVERY}
     left = {
-        name: {full for full in names for found in imports(path) if found == full or found.rpartition(".")[0] == full}
+        name: {full for found in imports(path) for full in (found, found.rpartition(".")[0]) if full in names}
         for name, path in names.items()
         if path.stem != "__init__"
     }

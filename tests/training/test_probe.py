@@ -11,7 +11,8 @@ import torch
 from landscape.engine.evaluate import Evaluator
 from landscape.engine.metrics import resolve_metrics
 from landscape.sources import from_checkpoint
-from tests.conftest import run_python, train_small
+from tests.conftest import train_small
+from tests.project.test_commands import refused
 from tests.tolerance import ELEMENTWISE, metrics_rounding, rounding
 from training import probe
 from training.data.config import RunConfig
@@ -133,7 +134,6 @@ def test_models_without_an_encoder_of_digits_are_named(probed: Path, tmp_path: P
         with pytest.raises(InputError, match=message):
             probe.probe_config(config, arguments)
     assert probe.probe_config(RunConfig(loss="ssim"), dataclasses.replace(arguments, loss="l2")).loss == "l2"
-    done = run_python("-m", "training.probe", "--ckpt", probed, "--out", tmp_path / "x")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {probed}: expected an autoencoder, found a classifier; name another checkpoint\n"
+    line = refused("training.probe", "--ckpt", probed, "--out", tmp_path / "x")
+    assert line == f"error: {probed}: expected an autoencoder, found a classifier; name another checkpoint\n"
     assert list(tmp_path.iterdir()) == []
