@@ -167,7 +167,7 @@ def test_a_task_without_runs_makes_the_mean_missing(tmp_path: Path, capsys: pyte
     of_averages = list(csv.DictReader((folder / "p_averages.csv").open()))
     assert {(row["mean"], row["status"]) for row in of_averages} == {("", "missing: no pair of 4")}
     text = shown(capsys, "table1", folder / "results.csv", "--averages", folder / "p_averages.csv", "--format", "csv")
-    assert rows_of(text)["gain: 95% interval"][1] == "missing"
+    assert rows_of(text)["gain: 95% interval, images and seeds"][1] == "missing"
 
 
 def test_every_table_says_how_it_was_made(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,11 +234,11 @@ def test_pairs_are_paired_delong_and_tables_use_them(
     assert float(row["auroc_lamp"]) == pytest.approx(auroc(scores[1][labels == 0], scores[1][labels == 1]).value)
 
     table = rows_of(shown(capsys, "table1", tmp_path / "t.csv", "--format", "csv"))
-    low, high = map(float, table["gain: 95% interval"][0].split(" to "))
+    low, high = map(float, table["gain: 95% interval, images and seeds"][0].split(" to "))
     assert low < float(table["ours: gain"][0]) < high
     assert table["runs: better/worse by paired DeLong"][1].endswith(" of 5")
     oracle = shown(capsys, "table1", tmp_path / "t.csv", "--format", "csv", "--protocol", "oracle")
-    assert "gain: 95% interval" not in rows_of(oracle)
+    assert "gain: 95% interval, images and seeds" not in rows_of(oracle)
     assert "No interval of the means" in oracle
 
 
