@@ -1,4 +1,4 @@
-"""What `make demo` wrote, looked into: `python .ci/check_demo.py FOLDER POINTS`; ends with the first thing that is wrong."""
+"""What `make demo` wrote, looked into: `python .ci/check_demo.py FOLDER POINTS`; ends at what is wrong."""
 
 import csv
 import json
