@@ -15,15 +15,15 @@ options = "--normal 3 --max-train 600 --width 4 --batch-size 64 --epochs 5 --sav
 train([*options.split(), "--out", str(run)])
 
 # %%
-# :class:`landscape.PlaneOptions` names the plane, and the plane brings its axes along. Running
-# statistics move with the weights, so that both ends are the models themselves.
+# :class:`landscape.PlaneOptions` names the plane, and the plane brings its axes along. The running
+# statistics of batch norm stay those of the trained model; :doc:`/docs/concepts` says what else they may do.
 
 import landscape
 from landscape import PlaneOptions
 
 problem = landscape.from_checkpoint(run / "checkpoint.pt", data_dir=None, max_samples=100)
 plane = PlaneOptions(trajectory=(run / "trajectory",))
-grid = landscape.compute(problem, x="auto", y="auto", plane=plane, adaptive=0.1, batch_norm="interpolate", threads=2)
+grid = landscape.compute(problem, x="auto", y="auto", plane=plane, adaptive=0.1, threads=1)
 
 # %%
 # The contour under a point is the loss of the plane there, not that of the checkpoint; the caption says how far the

@@ -9,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "out/examples")]  # the last: modules of the tutorial
+sys.path[:0] = [str(HERE), str(ROOT)]
 
 import repository  # noqa: E402
 
@@ -82,6 +82,7 @@ html_additional_pages = {"index": "to-the-first-page.html"}
 html_extra_path = [str(repository.PAGES)]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 templates_path = ["templates"]
 copybutton_prompt_text = ">>> |\\.\\.\\. |\\$ "
 copybutton_prompt_is_regexp = True

@@ -4,9 +4,12 @@ A Sphinx extension; `conf.py` names it.
 """
 
 import configparser
+import importlib
+import inspect
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", lambda app, config: prepare())
     app.connect("source-read", complete_page)
     app.connect("doctree-read", unlink_folders)
-    app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", mark_up)
+    app.connect("autodoc-process-signature", readable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -60,6 +64,8 @@ def prepare() -> None:
     ]:
         if not path.exists() or path.read_text() != text:  # an old page that has not changed is not read again
             path.write_text(text)
+    sys.path.insert(0, str(WORK))
+    importlib.invalidate_caches()  # the modules may be newer than the last look into their folder
 
 
 def rooms() -> list[tuple[str, str, str]]:
@@ -105,12 +111,31 @@ def unlink_folders(app: Sphinx, page: nodes.document) -> None:
             link.replace_self(link.children)
 
 
-def escape_bars(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Absolute values and norms in docstrings, |x|, are no substitutions of reStructuredText."""
-    code = re.compile(r"(`[^`]*`)")
+def mark_up(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are plain text with code: |x| is a norm, no substitution; arguments, as in `x: …`, are bold."""
+    arguments = names_of_arguments(thing) if what in ("class", "function", "method") else set()
     for number, line in enumerate(lines):
-        parts = code.split(line)
-        lines[number] = "".join(part if index % 2 else part.replace("|", r"\|") for index, part in enumerate(parts))
+        parts = re.split(r"(`[^`]*`)", line)
+        for index in range(0, len(parts), 2):
+            text = parts[index].replace("|", r"\|")
+            parts[index] = re.sub(r"(^|(?<=[.;] ))((?:\w+, )*\w+)(?=: )", lambda found: bold(found[2], arguments), text)
+        lines[number] = "".join(parts)
+
+
+def bold(text: str, arguments: set[str]) -> str:
+    return f"**{text}**" if set(text.split(", ")) <= arguments else text
+
+
+def names_of_arguments(thing: Any) -> set[str]:
+    try:
+        return set(inspect.signature(thing).parameters)
+    except (TypeError, ValueError):
+        return set()
+
+
+def readable(app: Sphinx, what: str, name: str, thing: Any, options: Any, arguments: str, returns: str) -> Any:
+    """Defaults that are no Python, such as <factory>, keep Sphinx from reading a signature: `...` stands for them."""
+    return arguments and re.sub(r"<[^<>]*>", "...", arguments), returns
 
 
 def start_example(gallery: dict[str, Any], example: str) -> None:
