@@ -41,7 +41,9 @@ def test_several_points_in_one_call_equal_one_by_one(checkpoint: Path, points: i
     plain = evaluator(from_checkpoint(checkpoint, None, 300), allow_rewrite=False)
     expected = one_by_one(plain)
     plain.points_per_call = points
-    np.testing.assert_allclose(plain.at_many(0, POINTS), expected, rtol=1e-5, atol=1e-12)
+    found = plain.at_many(0, POINTS)
+    # A standard error is of differences of values, and as exact as they are.
+    np.testing.assert_allclose(found / expected[:, :1], expected / expected[:, :1], rtol=0, atol=1e-5)
 
 
 def test_several_points_of_a_quadratic_in_double_precision() -> None:
