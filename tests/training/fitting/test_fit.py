@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.tolerance import steps_rounding
 from tests.training.fitting.test_resume import interrupted
@@ -186,3 +187,17 @@ def test_values_that_cannot_be_trained_with_are_refused(change: dict[str, float]
     name = "--" + next(iter(change)).replace("_", "-")
     with pytest.raises(InputError, match=f"{name}: expected"):
         resolve(RunConfig(**change))
+
+
+@pytest.mark.parametrize("batch_size", [4, 48])
+def test_a_run_is_the_same_to_the_bit_with_any_number_of_threads(batch_size: int) -> None:
+    threads, digests = torch.get_num_threads(), set()
+    config = tiny_config(batch_size=batch_size, epochs=2, loss="l2-lamp", width=8)
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            *_, last = train(config, tiny_split(100), CPU)
+            digests.add((last.checkpoint.digest, last.row["auroc"], last.row["train_l2"]))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(digests) == 1
