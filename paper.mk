@@ -1,6 +1,8 @@
-# make paper PROFILE=2core: what docs/paper.md reports; PROFILE=full: the paper's size, for a cluster or GPUs.
+# make -f paper.mk paper PROFILE=2core, or make paper: what docs/paper.md reports; PROFILE=full: the paper's size, for a cluster or GPUs.
 # Needs the full data in LANDSCAPE_DATA (MNIST is downloaded without it; MVTec AD's runs are then rows with an error).
 # Every command goes on where it was stopped and does nothing where it is done.
+
+include common.mk
 
 PROFILE ?= 2core
 PAPER ?= out/paper
@@ -12,15 +14,14 @@ POINTS ?= 31
 THRESHOLD ?= 35
 MINI_THRESHOLD ?= 35
 
-mpi := $(bin)/mpirun -n $(RANKS) $(python)
 sweeps := $(filter $(SWEEPS),$(patsubst sweeps/$(PROFILE)/%.toml,%,$(wildcard sweeps/$(PROFILE)/*.toml)))
 
 .PHONY: paper estimate paper-tables paper-figures $(sweeps:%=estimate-%) $(sweeps:%=sweep-%)
 
 paper: estimate
-	$(MAKE) $(sweeps:%=sweep-%)
-	$(MAKE) paper-tables
-	$(MAKE) paper-figures
+	$(MAKE) -f paper.mk $(sweeps:%=sweep-%)
+	$(MAKE) -f paper.mk paper-tables
+	$(MAKE) -f paper.mk paper-figures
 
 estimate: $(sweeps:%=estimate-%)
 

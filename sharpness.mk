@@ -1,6 +1,13 @@
 # make sharpness PROFILE=2core: what docs/sharpness.md reports, into out/paper; PROFILE=full: more seeds and batch sizes.
 # Needs the full data in LANDSCAPE_DATA. Every command goes on where it was stopped and does nothing where it is done.
 
+include common.mk
+
+PROFILE ?= 2core
+PAPER ?= out/paper
+# The digit that figures show.
+NORMAL ?= 3
+comma := ,
 measured := $(PAPER)/measured
 
 .PHONY: sharpness sharpness-figures
@@ -18,7 +25,7 @@ sharpness: $(ready)
 	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=0.2 --measures @l2 --out $(measured)/twins_sam.md
 	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --measures @l2 --out $(measured)/twins_reverse.csv
 	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --measures @l2 --out $(measured)/twins_reverse.md
-	$(MAKE) sharpness-figures
+	$(MAKE) -f sharpness.mk sharpness-figures
 
 # One model a loss: its bands over directions and its spectral density.
 run_of = $(wildcard $(PAPER)/sharpness/*normal=$(NORMAL)$(comma)*loss=$(1)$(comma)batch_size=128$(comma)*seed=0/checkpoint.pt)

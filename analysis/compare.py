@@ -19,10 +19,13 @@ DESCRIPTION = """Compare the measures of two groups of checkpoints that are pair
 
 Example: python -m analysis.compare results/sharpness.csv --a loss=l2 --b loss=l2-lamp --where "normal!=8"
 Example: python -m analysis.compare results/twins.csv --a sam_rho=0.0 --b sam_rho=0.05 --precision 0.2
-Mean of each group, difference B - A with intervals over digits and training seeds, and how many more planes or seeds a
+Mean of each group, difference B - A with Student's interval over training seeds and the bootstrap's over digits and
+seeds; of AUROC whether there is a difference, none beyond a margin, or no answer; how many more planes or seeds a
 wanted precision needs."""
 
 NOTHING = "—"
+SEEDS, BOTH = "95% seeds", "95% digits and seeds"
+SIGNS = "Signs are turned so that up always means sharper; a minus before its name says of which measure."
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Arguments:
     """A setting in which the two of a pair may differ besides, such as lr; may be repeated."""
     precision: float = 0.1
     """The half-width of the interval over seeds to plan for, as a share of the difference."""
+    margin: float = 0.01
+    """A difference of AUROC that is as good as none: the margin of the test of equivalence."""
+    sharper_up: bool = False
+    """Turn signs in the printed table so that up always means sharper (of radii, areas, lambda_min); .csv and JSON
+    keep them."""
     resamples: int = 2000
     """Bootstrap resamples."""
     seed: int = 0
@@ -65,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = differences(pairs, arguments.resamples, arguments.seed)
     table = difference_table(found, pairs, arguments)
     text = TABLE_FORMATS[arguments.format](table)
-    rows = [numbers(one, arguments.precision) for one in found]
+    rows = [numbers(one, arguments) for one in found]
     if arguments.out:
         make_parent(arguments.out)
     print(json_text(rows, table.notes) if arguments.json else text, end="")
@@ -82,21 +90,34 @@ def check_numbers(arguments: Arguments) -> None:
         raise InputError(f"--seed: expected at least 0, found {arguments.seed}")
     if not 0 < arguments.precision <= 1:
         raise InputError(f"--precision: expected a share above 0, at most 1, found {arguments.precision:g}")
+    if not 0 < arguments.margin < 1:
+        raise InputError(f"--margin: expected a difference of AUROC above 0, below 1, found {arguments.margin:g}")
 
 
-def numbers(one: "Difference", precision: float) -> dict[str, str | float | int]:
+def numbers(one: "Difference", arguments: Arguments) -> dict[str, str | float | int]:
     """A row of the CSV file, by COLUMNS."""
     from analysis.relation.differences import COLUMNS
     from analysis.statistics.precision import plan
 
-    needed = plan(one.spread, precision)
+    needed = plan(one.spread, arguments.precision)
     values = (
         *(one.measure, one.pairs, one.digits, one.student.count, one.mean_a, one.mean_b, one.difference),
-        *(*one.bootstrap, one.student.low, one.student.high, *one.ratio, *one.standardized),
+        *(one.student.low, one.student.high, *one.bootstrap, *one.ratio, *one.ratio_bootstrap, *one.standardized),
         *(one.signs.wins, one.signs.ties, one.signs.losses, one.p),
-        *(one.spread.noise_share, needed.half, precision, needed.seeds or math.nan, needed.planes),
+        *equivalence(one, arguments.margin),
+        *(one.spread.noise_share, needed.half, arguments.precision, needed.seeds or math.nan, needed.planes),
     )
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def equivalence(one: "Difference", margin: float) -> tuple[float, float, str]:
+    """The margin, the p-value of two one-sided tests, and what is said; of AUROC alone, whose unit the margin has."""
+    from analysis.statistics.paired import equivalence_p, verdict
+
+    if one.measure != "auroc":
+        return math.nan, math.nan, ""
+    of_seed = one.spread.of_seed.tolist()
+    return margin, equivalence_p(of_seed, margin), verdict(of_seed, margin)
 
 
 def wide_table(rows: Sequence[dict[str, str | float | int]]) -> str:
@@ -119,19 +140,31 @@ def json_text(rows: Sequence[dict[str, str | float | int]], notes: Sequence[str]
 
 def difference_table(found: "Sequence[Difference]", pairs: "Pairs", arguments: Arguments) -> Table:
     """A row a measure; a dash is what cannot be said."""
-    header = ["measure", "pairs", "mean A", "mean B", "B - A", "95% bootstrap", "95% Student", "B/A", "95% bootstrap"]
+    from analysis.measures.catalogue import turned_name
+    from analysis.relation.differences import sharper_up
+
+    shown = [sharper_up(one) for one in found] if arguments.sharper_up else found
+    header = ["measure", "pairs", "mean A", "mean B", "B - A", SEEDS, BOTH, "B/A", SEEDS, BOTH]
     rows = [[*header, "digits up/tied/down", "Wilcoxon p", "noise share"]]
-    for one in found:
-        row = [one.measure, str(one.pairs), *(short(value) for value in (one.mean_a, one.mean_b, one.difference))]
-        row += [between(*one.bootstrap), between(one.student.low, one.student.high)]
-        row += [short(one.ratio[0]), between(*one.ratio[1:]), str(one.signs)]
+    for one in shown:
+        row = [turned_name(one.measure) if arguments.sharper_up else one.measure, str(one.pairs)]
+        row += [short(value) for value in (one.mean_a, one.mean_b, one.difference)]
+        row += [between(one.student.low, one.student.high), between(*one.bootstrap)]
+        row += [short(one.ratio[0]), between(*one.ratio[1:]), between(*one.ratio_bootstrap), str(one.signs)]
         rows.append([*row, short(one.p, 2), percent(one.spread.noise_share)])
     tasks, seeds = pairs.a.tasks, sorted(set(pairs.a.seed_codes().tolist()))
     title = (
         f"A: {', '.join(arguments.a)}; B: {', '.join(arguments.b)}: "
         f"{counted(len(pairs.a.runs), 'pair')}, {counted(len(tasks), 'digit')}, {counted(len(seeds), 'seed')}"
     )
-    notes = [*pairs.a.notes, *pairs.notes, *definitions(arguments), *cautions(found, pairs, len(tasks), len(seeds))]
+    answer = [auroc_answer(one, arguments.margin) for one in found if one.measure == "auroc"]
+    notes = [
+        *answer,
+        *pairs.a.notes,
+        *pairs.notes,
+        *definitions(arguments),
+        *cautions(found, pairs, len(tasks), len(seeds)),
+    ]
     return Table(title, rows, [*notes, *plans(found, arguments.precision)])
 
 
@@ -139,12 +172,15 @@ def definitions(arguments: Arguments) -> list[str]:
     return [
         "Means are over the pairs of a digit, then over digits; partners agree in all settings but those that tell A "
         "from B" + (f" and {', '.join(arguments.free)}." if arguments.free else "."),
-        f"Bootstrap: 95%, percentiles of {arguments.resamples} resamples (seed {arguments.seed}); digits are drawn, "
-        "and training seeds, once for all drawn digits because a seed gives all of them the same initial weights "
-        "(two-way bootstrap): it speaks of other digits too.",
-        "Student: 95% over training seeds, each seed's mean difference over the cells (digit, batch size …) that have "
-        "all seeds, from 3 seeds on: it speaks of these digits with other seeds.",
-        "B/A: ratio of the geometric means, where all values are positive.",
+        f"{SEEDS}: Student's over training seeds, of each seed's mean over digits (of cells, digit by batch size …, "
+        "with all seeds): a seed gives all digits the same initial weights, so that seeds are the replicates. It "
+        "speaks of these digits with other seeds; of two seeds it has one degree of freedom.",
+        f"{BOTH}: percentiles of {arguments.resamples} bootstrap resamples (seed {arguments.seed}) of digits, and of "
+        "seeds, once for all drawn digits. It speaks of other digits too, and with few seeds is too narrow where they "
+        "share an effect.",
+        "B/A: ratio of the geometric means, where all values are positive"
+        + (" (inverted where signs are turned)." if arguments.sharper_up else "."),
+        *[SIGNS] * arguments.sharper_up,
         "Digits up/tied/down: by the sign of a digit's mean difference. Wilcoxon: exact signed ranks over digits, not "
         "corrected for the number of measures.",
         "Noise share: what the standard errors of measurement make of the variance of a difference "
@@ -153,16 +189,28 @@ def definitions(arguments: Arguments) -> list[str]:
     ]
 
 
+def auroc_answer(one: "Difference", margin: float) -> str:
+    """What the runs say of a difference of AUROC, in a sentence."""
+    _, p, said = equivalence(one, margin)
+    if math.isnan(p):
+        return f"AUROC: undecided; {counted(one.student.count, 'training seed')} that all cells have, two are needed."
+    return (
+        f"AUROC: {said}; two one-sided t tests over {one.student.count} seeds within ±{margin:g}: p {p:.2g}, "
+        f"95% {between(one.student.low, one.student.high)}."
+    )
+
+
 def cautions(found: "Sequence[Difference]", pairs: "Pairs", digits: int, seeds: int) -> list[str]:
     from analysis.relation.measured import units_of_own
-    from analysis.statistics.clusters import few_seeds
 
     few = units_of_own([*pairs.a.runs, *pairs.b.runs], pairs.a.measures)
-    few += [f"{NOTHING} Student: {counted(seeds, 'training seed')}, fewer than 3."] if seeds < 3 else []
+    if seeds == 1:
+        few.append(f"{NOTHING} {SEEDS}: one training seed.")
+    if seeds == 2:
+        few.append(f"Two training seeds: {SEEDS} has one degree of freedom (t = 12.7), which is honestly wide.")
     if digits == 1:
         few.append("One digit: the bootstrap is over its training seeds alone." if seeds > 1 else "")
         few[-1] = few[-1] or f"{NOTHING} bootstrap: one digit and one seed leave nothing to resample."
-    few += few_seeds(seeds)
     fewer = [one for one in found if 0 < one.pairs < max(other.pairs for other in found)]
     few += [f"{one.measure}: over the {one.pairs} pairs in which it is finite." for one in fewer]
     return [*few, *(f"{NOTHING} {one.measure}: {one.why}." for one in found if one.why)]

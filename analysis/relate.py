@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 DESCRIPTION = """Relate measures of sharpness to AUROC over a sweep's checkpoints.
 
 Example: python -m analysis.relate results/sharpness.csv --where "normal!=8" --measures @l2 --out relate.csv
-Rank correlations over all checkpoints, within digits and within losses, with cluster bootstrap intervals, permutation
-tests corrected for the number of measures, partial correlations given training L2, batch size and loss, and granulated
-Kendall."""
+Rank correlations over all checkpoints, within digits and losses, and where the seed alone differs, with intervals over
+training seeds and over digits, permutation tests that take seeds as crossed with digits, corrected for the number of
+measures, partial correlations given training L2, batch size and loss, and granulated Kendall."""
 
 NOTHING = "—"
 WITHIN_LOSS = "spearman_within_loss"
+SEEDS, BOTH = "95% seeds", "95% digits and seeds"
 LEAST_DIGITS = 5  # fewer, and percentile intervals over digits are known to be too narrow
 
 
@@ -44,6 +45,9 @@ class Arguments:
     """Permutations of the tests."""
     seed: int = 0
     """Seed of both."""
+    sharper_up: bool = False
+    """Turn signs in the printed table so that up always means sharper (of radii, areas, lambda_min); .csv and JSON
+    keep them."""
     format: FormatName = "markdown"
     """How the table is written."""
     json: bool = False
@@ -103,22 +107,33 @@ def relation_table(
     found: "Sequence[Relation]", checkpoints: "Checkpoints", varying: Sequence[str], arguments: Arguments
 ) -> Table:
     """A row a measure. What cannot be said is a dash, and a note says why."""
-    by_name = {(relation.measure, relation.statistic): relation for relation in found}
-    header = ["measure", "n", "Spearman", "95% interval", "Kendall", "within digit", "95% interval"]
+    from analysis.measures.catalogue import turned_name
+    from analysis.relation.relations import sharper_up
+
+    shown = [sharper_up(relation) for relation in found] if arguments.sharper_up else found
+    by_name = {(relation.measure, relation.statistic): relation for relation in shown}
     by_loss = any(statistic == WITHIN_LOSS for _, statistic in by_name)
-    header += ["within digit and loss", "95% interval"] * by_loss + ["p", "p corrected"]
-    header += ["partial", "95% interval", "partial within digit", "95% interval"]
-    granulated = [f"granulated:{name}" for name in (*varying, "mean")]
-    header += [f"Kendall by {name.removeprefix('granulated:')}" for name in granulated[:-1]]
-    rows = [[*header, "granulated Kendall", "95% interval"]]
+    granulated = [f"granulated:{name}" for name in varying]
+    header = ["measure", "n", *three("Spearman"), "Kendall", *three("within digit")]
+    header += [
+        *(three("within digit and loss") if by_loss else []),
+        "seed alone",
+        SEEDS,
+        "95% digits",
+        "p",
+        "p corrected",
+    ]
+    header += [*three("partial"), *three("partial within digit")]
+    header += [f"Kendall by {name.removeprefix('granulated:')}" for name in granulated]
+    rows = [[*header, "granulated Kendall", SEEDS, "95% digits"]]
     for measure in checkpoints.measures:
         of = {statistic: relation for (name, statistic), relation in by_name.items() if name == measure}
-        tested = of[WITHIN_LOSS if by_loss else "spearman_within"]
-        row = [measure, str(of["spearman"].n), *both(of["spearman"]), signed(of["kendall"].value)]
-        row += [*both(of["spearman_within"]), *(both(tested) if by_loss else [])]
-        row += [p_text(tested.p), p_text(tested.p_corrected)]
-        row += [*both(of["partial"]), *both(of["partial_within"])]
-        rows.append([*row, *(signed(of[name].value) for name in granulated), interval(of["granulated:mean"])])
+        row = [turned_name(measure) if arguments.sharper_up else measure, str(of["spearman"].n)]
+        row += [*all_of(of["spearman"]), signed(of["kendall"].value), *all_of(of["spearman_within"])]
+        row += [*(all_of(of[WITHIN_LOSS]) if by_loss else []), *all_of(of["seed_alone"])]
+        row += [p_text(of["seed_alone"].p), p_text(of["seed_alone"].p_corrected)]
+        row += [*all_of(of["partial"]), *all_of(of["partial_within"])]
+        rows.append([*row, *(signed(of[name].value) for name in granulated), *all_of(of["granulated:mean"])])
     family = sum(not math.isnan(relation.p) for relation in found)
     digits = len(checkpoints.tasks)
     title = f"Sharpness against AUROC: {len(checkpoints.runs)} checkpoints, {digits} digit{'s' * (digits != 1)}"
@@ -131,29 +146,37 @@ def relation_table(
 
 def definitions(checkpoints: "Checkpoints", arguments: Arguments, family: int) -> list[str]:
     """Every column in words."""
+    from analysis.measures.catalogue import MEASURES
     from analysis.relation.strata import covariates, listed, loss_codes
 
-    by_loss = int(loss_codes(checkpoints).max() > 0)
-    stratum = "digit and loss" if by_loss else "digit"
     given = list(covariates(checkpoints))
+    lower = ", ".join(name for name, measure in MEASURES.items() if measure.sharper < 0)
+    signs = (
+        "signs are turned so that a greater value always means sharper, which a minus before the name says"
+        if arguments.sharper_up
+        else f"greater is sharper, but flatter for {lower}"
+    )
     return [
-        "Spearman, Kendall: rank correlation (tau-b) of the measure with AUROC over all checkpoints; negative: models "
-        "with a greater value detect worse. Greater is sharper, but flatter for a radius or an area, and less negative "
-        "curvature for lambda_min.",
+        "Spearman, Kendall: rank correlation (tau-b) of the measure with AUROC over all checkpoints; positive: models "
+        f"with a greater value detect better. Signs: {signs}.",
         "Within digit: the mean over digits of Spearman's coefficient within a digit, so that digits' difficulty "
         "plays no part.",
         *[
             "Within digit and loss: the mean over digits and training losses of Spearman's coefficient within both; a "
-            "difference between losses plays no part in it."
+            "difference between losses plays no part in it, one between batch sizes does."
         ]
-        * by_loss,
-        f"Intervals: 95%, percentiles of {arguments.resamples} cluster bootstrap resamples (seed {arguments.seed}): "
-        "digits are drawn, and training seeds, once for all drawn digits because a seed gives all of them the same "
-        "initial weights (two-way bootstrap); of granulated Kendall digits alone.",
-        f"p: {arguments.permutations} permutations of AUROC within each {stratum}, of the coefficient "
-        f"within {stratum}, two-sided; they take checkpoints of a {stratum} as exchangeable, whatever their batch size "
-        f"and seed. Corrected: for the {family} "
-        f"measure{'s' * (family != 1)} here (step-down max T, Westfall and Young 1993).",
+        * int(loss_codes(checkpoints).max() > 0),
+        "Seed alone: the mean of Kendall's coefficient over cells, a cell being checkpoints of one digit and equal "
+        "settings that differ in the training seed alone.",
+        f"{SEEDS}: over other training seeds, for these digits: Student's of the jackknife that leaves out a seed with "
+        "all its checkpoints, since a seed gives every digit the same initial weights.",
+        f"{BOTH}: percentiles of {arguments.resamples} bootstrap resamples (seed {arguments.seed}) of digits, and of "
+        "seeds, once for all drawn digits; of seed alone, Student's over digits, and of granulated Kendall, a "
+        "bootstrap over digits, both for these seeds alone.",
+        f"p: {arguments.permutations} permutations of whole digits and of whole seeds, two-sided, of what the measure "
+        "and AUROC have in common where the seed alone differs, beyond what a seed does to all digits alike; batch "
+        f"sizes and losses are never exchanged. Corrected: for the {family} measure{'s' * (family != 1)} here "
+        "(step-down max T, Westfall and Young 1993).",
         f"Partial: given {listed(given)}: correlation of the residuals of both ranks on theirs (logarithms have the "
         "same ranks; Conover and Iman 1981): is it sharpness, or undertraining? From three checkpoints more than "
         "covariates on.",
@@ -168,7 +191,6 @@ def cautions(checkpoints: "Checkpoints") -> list[str]:
 
     from analysis.relation.measured import units_of_own
     from analysis.relation.relations import OF_AUROC
-    from analysis.statistics.clusters import few_seeds
 
     digits, seeds = len(checkpoints.tasks), len(set(checkpoints.seed_codes().tolist()))
     endless = [name for name in checkpoints.measures if np.isinf(checkpoints.values[name]).any()]
@@ -182,22 +204,51 @@ def cautions(checkpoints: "Checkpoints") -> list[str]:
     if digits == 1:
         found.append("One digit: intervals are over its training seeds alone, and say nothing of other digits.")
     elif digits < LEAST_DIGITS:
-        found.append(f"{digits} digits: so few clusters make intervals too narrow.")
+        found.append(f"{digits} digits: so few clusters make intervals over digits too narrow.")
+    return [*found, *few_seeds(seeds, digits)]
+
+
+def few_seeds(seeds: int, digits: int) -> list[str]:
+    """What so few training seeds cannot say."""
+    from analysis.statistics.permutation import least_p_of_seeds
+
     if seeds == 1:
-        found.append("One training seed: intervals are over digits alone.")
-    return [*found, *few_seeds(seeds)]
+        return [f"One training seed: no interval over seeds, no p; those of {BOTH} are over digits alone."]
+    found = []
+    if seeds == 2:
+        found.append(
+            f"Two training seeds: {SEEDS} is Student's with one degree of freedom, which is honestly wide; of seed "
+            "alone there is none, and that over digits is too narrow if the seeds share an effect. The bootstrap's "
+            "intervals of correlations are then too wide."
+        )
+    if digits == 1:
+        return [*found, f"{NOTHING} p: one digit; its seeds cannot be told from what a seed does to all."]
+    return [
+        *found,
+        f"{seeds} training seeds: of what a seed does to all digits alike, no permutation of seeds can give a p below "
+        f"{least_p_of_seeds(seeds):.2g}, so that p leaves it out.",
+    ]
 
 
-def both(relation: "Relation") -> list[str]:
-    return [signed(relation.value), interval(relation)]
+def three(name: str) -> list[str]:
+    return [name, SEEDS, BOTH]
+
+
+def all_of(relation: "Relation") -> list[str]:
+    """A value with its two intervals."""
+    return [
+        signed(relation.value),
+        interval(relation.low, relation.high),
+        interval(relation.digits_low, relation.digits_high),
+    ]
 
 
 def signed(value: float) -> str:
     return NOTHING if math.isnan(value) else f"{value:+.2f}"
 
 
-def interval(relation: "Relation") -> str:
-    return NOTHING if math.isnan(relation.low) else f"{relation.low:+.2f} to {relation.high:+.2f}"
+def interval(low: float, high: float) -> str:
+    return NOTHING if math.isnan(low) else f"{low:+.2f} to {high:+.2f}"
 
 
 def p_text(p: float) -> str:

@@ -167,7 +167,7 @@ class Worker:
         self.device = device
 
     def measure_or_say_why(self, task: Task) -> None:
-        """:meth:`measure`; a checkpoint that cannot be used gets a report with its error, and the others go on."""
+        """`measure`; a checkpoint that cannot be used gets a report with its error, and the others go on."""
         try:
             self.measure(task)
         except InputError as error:

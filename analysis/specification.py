@@ -113,8 +113,8 @@ def compared(
     if matching == "epochs":
         return run.last.auroc, run.last.train_l2
     history = histories.get(run.name, ())
-    crossing = first_crossing(history, threshold)
-    return None if crossing.censored else (history[crossing.index].auroc, history[crossing.index].train_l2)
+    at = first_crossing(history, threshold).at
+    return None if at is None else (at.auroc, at.train_l2)
 
 
 def row_of(

@@ -1,7 +1,6 @@
 """`python -m analysis.tables`: result tables as Markdown, CSV or LaTeX."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from analysis.rows.formats import FORMATS, TABLE_FORMATS, FormatName, Rows, Table
+from analysis.rows.formats import FORMATS, TABLE_FORMATS, FormatName, Table
 from training.runtime.command import InputError, command, make_parent, parse_one_of, write_whole
 
 if TYPE_CHECKING:
@@ -31,6 +30,22 @@ class Runs:
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders that training.train wrote."""
+    format: FormatName = "markdown"
+    """How the table is written."""
+    out: Path | None = None
+    """Also write the table to this file; its path is then the last line."""
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Mean AUROC with its spread over training seeds, and the difference that LAMP makes."""
+
+    results: Annotated[Path, tyro.conf.Positional]
+    """A sweep's results.csv; the history.csv beside it is used if it is there."""
+    last: int = 5
+    """Also average over so many last evaluations of each run; 1: only the last."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Only runs with this setting, name=value, may be repeated."""
     format: FormatName = "markdown"
     """How the table is written."""
     out: Path | None = None
@@ -101,8 +116,23 @@ class Claims(Sweep):
     """Three claims of the paper, each with its test: convergence, gain against batch size, constant reconstructions."""
 
 
+TABLES: dict[str, Callable[..., Any]] = {
+    "runs": Runs,
+    "seeds": Seeds,
+    "table1": Table1,
+    "table2": Table2,
+    "claims": Claims,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    choices: dict[str, Callable[..., Any]] = {"runs": Runs, "table1": Table1, "table2": Table2, "claims": Claims}
+    choices: dict[str, Callable[..., Any]] = {
+        "runs": Runs,
+        "seeds": Seeds,
+        "table1": Table1,
+        "table2": Table2,
+        "claims": Claims,
+    }
     arguments = parse_one_of(choices, argv, "analysis.tables", DESCRIPTION)
     text = text_of(arguments)
     if arguments.out:
@@ -113,14 +143,29 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(arguments.out)
 
 
-def text_of(arguments: "Runs | Table1 | Table2 | Claims") -> str:
+def text_of(arguments: "Runs | Seeds | Table1 | Table2 | Claims") -> str:
     if isinstance(arguments, Runs):
+        from analysis.paper.run_table import runs_table
+
         return FORMATS[arguments.format](runs_table(arguments.folders))
+    if isinstance(arguments, Seeds):
+        return TABLE_FORMATS[arguments.format](table_of_seeds(arguments))
     is_chosen = bool(arguments.where or arguments.tune)
     arguments, notes = with_stored_selection(arguments)
     tables = claim_tables(arguments) if isinstance(arguments, Claims) else [paper_table(arguments, is_chosen)]
     tables = [with_notes(table, notes) for table in tables]
     return "\n".join(map(TABLE_FORMATS[arguments.format], tables))
+
+
+def table_of_seeds(arguments: Seeds) -> Table:
+    from analysis.paper.seeds import seeds_table
+    from analysis.rows.results import chosen, read_history, read_runs
+
+    if arguments.last < 1:
+        raise InputError(f"--last: expected at least 1 evaluation, found {arguments.last}")
+    history = beside(arguments.results, "history")
+    runs = chosen(read_runs(arguments.results), arguments.where)
+    return seeds_table(runs, read_history(history) if history else None, arguments.last)
 
 
 def with_stored_selection(arguments: "Table1 | Table2 | Claims") -> "tuple[Table1 | Table2 | Claims, list[str]]":
@@ -292,47 +337,6 @@ def beside(results: Path, what: str) -> Path | None:
     """`NAME_what.csv` beside `NAME.csv`, or a sweep folder's own `what.csv` beside `results.csv`, if it is there."""
     names = [f"{results.stem}_{what}.csv"] + ([f"{what}.csv"] if results.name == "results.csv" else [])
     return next((path for name in names if (path := results.with_name(name)).is_file()), None)
-
-
-def runs_table(folders: Sequence[Path]) -> Rows:
-    """A row for each folder's run, below a header; InputError for a folder without metrics.json."""
-    if not folders:
-        raise InputError("folders: expected one or more folders that training.train wrote, found none")
-    header = ["run", "data", "normal", "loss", "batch size", "epochs", "train L2", "AUROC", "95% interval"]
-    return [header, *(run_row(folder, read_metrics(folder)) for folder in folders)]
-
-
-def run_row(folder: Path, metrics: dict[str, Any]) -> list[str]:
-    config = metrics["config"]
-    normal = {"mvtec": config["category"], "folder": Path(config["train_dir"]).name}
-    return [
-        folder.name,
-        config["dataset"],
-        str(normal.get(config["dataset"], config["normal"])),
-        config["loss"],
-        str(config["batch_size"]),
-        str(metrics["epoch"]),
-        f"{metrics['train_l2']:.2f}",
-        f"{metrics['auroc']:.4f}",
-        f"{metrics['auroc_low']:.4f} to {metrics['auroc_high']:.4f}",
-    ]
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    path = folder / "metrics.json"
-    try:
-        metrics = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        raise InputError(
-            f"{path}: expected what training.train writes beside a checkpoint, found nothing usable"
-        ) from None
-    numbers = ("epoch", "train_l2", "auroc", "auroc_low", "auroc_high")
-    texts = ("dataset", "category", "train_dir", "normal", "loss", "batch_size")
-    config = metrics.get("config") if isinstance(metrics, dict) else None
-    complete = isinstance(config, dict) and set(texts) <= set(config)
-    if not complete or not all(isinstance(metrics.get(name), (int, float)) for name in numbers):
-        raise InputError(f"{path}: expected a config and {', '.join(numbers)}, found other content")
-    return metrics
 
 
 if __name__ == "__main__":

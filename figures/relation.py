@@ -62,6 +62,8 @@ class Heatmap:
     """The figure: .png, .pdf or .svg."""
     measures: tuple[str, ...] = ()
     """Measures: whole names (trace@l2), names for all losses (trace), or losses for all names (@l2); all if none."""
+    sharper_up: bool = True
+    """Turn signs so that positive always means that sharper detects better (of radii, areas, lambda_min)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Forest:
     """Measures; all if none."""
     names: tuple[str, str] = ("A", "B")
     """What the two groups are called."""
+    sharper_up: bool = False
+    """Turn signs, and invert ratios, so that up always means that B is sharper (of radii, areas, lambda_min)."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,9 +93,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def figure_of(arguments: "Scatter | Heatmap | Forest") -> Figure:
     if isinstance(arguments, Heatmap):
-        return draw_heatmap(*read_cells(arguments.relations, arguments.measures))
+        return draw_heatmap(*read_cells(arguments.relations, arguments.measures, arguments.sharper_up))
     if isinstance(arguments, Forest):
-        return draw_forest(read_effects(arguments.differences, arguments.measures), arguments.names)
+        effects = read_effects(arguments.differences, arguments.measures, arguments.sharper_up)
+        return draw_forest(effects, arguments.names)
     if arguments.resamples < 100:
         raise InputError(f"--resamples: expected at least 100, found {arguments.resamples}")
     checkpoints = read_checkpoints(arguments.results, arguments.where, (arguments.measure,))
@@ -144,7 +149,7 @@ def spearmans(checkpoints: Checkpoints, measure: str, resamples: int, seed: int)
     """The coefficients with the intervals that analysis.relate gives them."""
     tasks, seeds = checkpoints.task_codes(), checkpoints.seed_codes()
     draws = draw_clusters(tasks, seeds, resamples, np.random.default_rng(seed)) if can_draw(tasks, seeds) else None
-    return coefficients(checkpoints, measure, forms(checkpoints, draws), (math.nan, math.nan))
+    return coefficients(checkpoints, measure, forms(checkpoints, draws))
 
 
 def coefficient_text(relation: Relation) -> str:

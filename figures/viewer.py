@@ -127,9 +127,14 @@ def metric_data(grids: Sequence[Grid], name: str) -> dict[str, Any]:
     return {
         "label": label(name),
         "axis": metric_text(grids, name),
-        "log": all(definition["transform"] == "log" for definition in definitions),
+        "log": all(definition["transform"] == "log" for definition in definitions) and not has_negative(grids, name),
         "common": len({definition.get("definition") for definition in definitions}) == 1,
     }
+
+
+def has_negative(grids: Sequence[Grid], name: str) -> bool:
+    """Whether a value of a metric is below 0, so that a logarithm would leave holes."""
+    return any(bool((grid.values[name][grid.done] < 0).any()) for grid in grids)
 
 
 def surface_data(source: str, grid: Grid) -> dict[str, Any]:

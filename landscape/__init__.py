@@ -11,6 +11,7 @@ from lamp_landscape import NAME, check_packages
 
 if TYPE_CHECKING:
     from landscape.api import compute
+    from landscape.directions.options import PlaneOptions
     from landscape.files.grid import Grid, read_grid
     from landscape.problem.metric import Metric
     from landscape.problem.problem import Problem, Samples
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 check_packages("training")
 
-__all__ = ["Grid", "Metric", "Problem", "Samples", "compute", "from_checkpoint", "read_grid"]
+__all__ = ["Grid", "Metric", "PlaneOptions", "Problem", "Samples", "compute", "from_checkpoint", "read_grid"]
 
 #: name -> its module, imported when the name is first used: torch takes seconds
 HOMES = {
@@ -28,6 +29,7 @@ HOMES = {
     "from_checkpoint": "sources",
     "Grid": "files.grid",
     "Metric": "problem.metric",
+    "PlaneOptions": "directions.options",
     "Problem": "problem.problem",
     "read_grid": "files.grid",
     "Samples": "problem.problem",

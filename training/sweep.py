@@ -31,6 +31,8 @@ class Arguments:
     """The sweep's TOML file; training/sweeps/plan.py describes it."""
     out: Path
     """Folder of the results; made if absent."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting in place of the file's own, name=value as in TOML (epochs=2, "seed=[0, 1]"); may be repeated."""
     data_dir: str | None = None
     """Folder that holds mnist/ or mvtec/; the same as LANDSCAPE_DATA. Never written to."""
     device: str = "auto"
@@ -39,6 +41,9 @@ class Arguments:
     """CPU threads a rank; 0: OMP_NUM_THREADS if set, else the CPUs that may be used, over ranks."""
     stack: int = 20
     """At most so many runs are trained together."""
+    known: Path | None = None
+    """A results.csv, with its history beside it, of runs done elsewhere: their rows are taken over, and they are not
+    trained again."""
     retry: bool = False
     """Train failed runs again."""
     dry_run: bool = False
@@ -49,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "training.sweep", DESCRIPTION)
     if arguments.stack < 1:
         raise InputError(f"--stack: expected at least 1, found {arguments.stack}")
-    runs = read_plan(arguments.plan)
-    records = Records(arguments.out, runs)
+    runs = read_plan(arguments.plan, arguments.set)
+    records = Records(arguments.out, runs, arguments.known)
     if arguments.dry_run:
         if launched_rank() == 0:
             show(runs, records)

@@ -21,7 +21,9 @@ SQUARED = "loss per squared weight"
 class Measure:
     """What a column MEASURE@LOSS of a table of sharpness holds; `{…}` in the definition are settings.
 
-    filters, scale: whether filter rescaling, and multiplying the loss, leave the value as it is.
+    filters, scale: whether filter rescaling, and multiplying the loss, leave the value as it is. sharper: 1 where a
+    greater value means a sharper landscape, -1 where a smaller one does: of radii and areas, and of the least
+    eigenvalue, which is negative where these networks end and is the more curvature the further below 0.
     """
 
     definition: str
@@ -29,6 +31,7 @@ class Measure:
     units: str = "loss"
     filters: bool = False
     scale: bool = False
+    sharper: int = 1
 
 
 #: name -> what it is; the order is that of the columns
@@ -54,12 +57,14 @@ MEASURES: dict[str, Measure] = {
         "step / filter norm",
         filters=True,
         scale=True,
+        sharper=-1,
     ),
     "radius_level": Measure(
         "the radius at which that mean first is {level}, for the common L2 alone; 0 above it, infinite beyond 1",
         "this toolkit",
         "step / filter norm",
         filters=True,
+        sharper=-1,
     ),
     "area_double": Measure(
         "area with L ≤ 2·L₀ within [−1, 1]², mean over {planes} filter-normalized random planes of 7×7 "
@@ -68,42 +73,50 @@ MEASURES: dict[str, Measure] = {
         "squared step / filter norm, at most 4",
         filters=True,
         scale=True,
+        sharper=-1,
     ),
     "area_level": Measure(
         "area with L ≤ {level}, for the common L2 alone",
         "this toolkit",
         "squared step / filter norm, at most 4",
         filters=True,
+        sharper=-1,
     ),
     "keskar": Measure(
-        "largest L − L₀ found over |δᵢ| ≤ ε(|θᵢ| + 1), ε = {keskar_eps}: {steps} steps of ascent, {restarts} starts",
+        "largest L − L₀ found over |δᵢ| ≤ ε(|θᵢ| + 1), ε = {keskar_eps}: ascent until {patience} steps add "
+        "less than {gain} of it, from new starts until two agree within {agreement}; at most {restarts} starts of "
+        "{steps} steps",
         KESKAR,
     ),
     "keskar_ratio": Measure("keskar / L₀", KESKAR, "1", scale=True),
     "keskar_paper": Measure("100·keskar / (1 + L₀), as the paper has it", KESKAR, "%"),
     "sam": Measure(
-        "largest L − L₀ found over ‖δ‖ ≤ ρ = {rho}, the images one batch: {steps} steps of ascent, {restarts} starts",
+        "largest L − L₀ found over ‖δ‖ ≤ ρ = {rho}, the images one batch; searched as keskar",
         FORET,
     ),
     "asam": Measure(
-        "largest L − L₀ found over ‖δ/|θ|‖ ≤ ρ = {adaptive_rho}, elementwise: {steps} steps, {restarts} starts",
+        "largest L − L₀ found over ‖δ/|θ|‖ ≤ ρ = {adaptive_rho}, elementwise; searched as keskar",
         KWON,
         filters=True,
     ),
     "asam_mean": Measure(
-        "mean of L(θ + σ|θ|∘z) − L₀, σ = {sigma}, z standard normal, {draws} draws", ANDRIUSHCHENKO, filters=True
+        "mean of L(θ + σ|θ|∘z) − L₀, σ = {sigma}, z standard normal, over pairs ±z, doubled in number until the "
+        "standard error is at most {precision} of it, at most {draws}",
+        ANDRIUSHCHENKO,
+        filters=True,
     ),
     "trace": Measure("tr H by Hutchinson's estimator, {probes} probes", GHORBANI, SQUARED),
     "lambda_max": Measure(
         "largest eigenvalue of H by Lanczos' method to a relative residual of {tolerance}", GHORBANI, SQUARED
     ),
-    "lambda_min": Measure("smallest eigenvalue of H, likewise", GHORBANI, SQUARED),
+    "lambda_min": Measure("smallest eigenvalue of H, likewise", GHORBANI, SQUARED, sharper=-1),
     "auroc_radius": Measure(
         "the radius at which the mean AUROC over those directions has first fallen by {fall}, infinite beyond 1",
         "this toolkit",
         "step / filter norm",
         filters=True,
         scale=True,
+        sharper=-1,
     ),
 }
 
@@ -112,3 +125,18 @@ def column(measure: str, loss: str) -> str:
     """The name of a table's column: `MEASURE@LOSS`, or `MEASURE@LOSS:stderr` if `measure` is `MEASURE:stderr`."""
     name, colon, kind = measure.partition(":")
     return f"{name}@{loss}{colon}{kind}"
+
+
+def sharper_sign(name: str) -> int:
+    """1 if a greater value in the column MEASURE@LOSS means sharper, else -1; 1 of what is no measure here.
+
+    >>> sharper_sign("radius_double@l2"), sharper_sign("trace@own"), sharper_sign("auroc")
+    (-1, 1, 1)
+    """
+    found = MEASURES.get(name.partition("@")[0])
+    return found.sharper if found else 1
+
+
+def turned_name(name: str) -> str:
+    """A column's name where its sign is turned so that up means sharper: with a minus if it was."""
+    return name if sharper_sign(name) > 0 else f"−{name}"

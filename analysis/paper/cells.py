@@ -180,7 +180,7 @@ def describe_rule(rule: Rule) -> str:
     matches = {
         "epochs": f"equal epochs, {rule.target:g}" if rule.target > 0 else "epochs as trained",
         "updates": f"equal updates, at or before {rule.target:g}",
-        "fit": f"matched fit, common training L2 first at most {rule.target:g}, to the grain of the evaluations",
+        "fit": f"matched fit, AUROC where the common training L2 first falls to {rule.target:g}, interpolated",
     }
     return f"Protocol: {rule.protocol} ({PROTOCOL_TEXTS[rule.protocol]}). Matching: {matches[rule.matching]}."
 

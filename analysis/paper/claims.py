@@ -25,7 +25,10 @@ from analysis.statistics.paired import (
 Floats = NDArray[np.float64]
 CONSTANT = 0.05  # share of the inputs' variance below which reconstructions count as constant
 
-INTERVAL_NOTE = "95%: Student's interval over tasks; it and the tests take tasks as independent."
+INTERVAL_NOTE = (
+    "Seeds: Student's 95% interval over the seeds that all tasks have, of each seed's mean over tasks; none of one "
+    "seed. Tasks: over tasks, of means over seeds; it and the tests take tasks as independent, though they share seeds."
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def convergence(cells: Cells, histories: Histories, threshold: float) -> Table:
     rows: Rows = [header]
     for group in cells.groups:
         ratios = curve_ratios(cells, histories, group)
-        counts, result = wins_ties_losses(-ratios, 0), signed_rank(ratios)
+        of_tasks = mean_over(ratios, axis=1)
+        counts, result = wins_ties_losses(-of_tasks, 0), signed_rank(of_tasks)
         row = [*place(group), with_interval(ratios, "{:+.3f}"), str(counts), outcome_text(result)]
         rows.append([*row, *(crossing_texts(cells, histories, group, threshold) if crossing else [])])
     notes = [
@@ -81,10 +85,16 @@ def convergence(cells: Cells, histories: Histories, threshold: float) -> Table:
 
 
 def with_interval(values: Floats, pattern: str) -> str:
-    """The mean over tasks with Student's 95% interval."""
-    found = mean_interval([float(value) for value in values if not math.isnan(value)])
-    mean = number_text(found.mean, pattern)
-    return mean if math.isnan(found.low) else f"{mean} ({pattern.format(found.low)} to {pattern.format(found.high)})"
+    """The mean over tasks of values (tasks, seeds) with Student's 95% intervals over seeds and over tasks."""
+    of_tasks, of_seeds = mean_over(values, axis=1), values.mean(axis=0)  # a seed that lacks a task is NaN
+    over_tasks, over_seeds = (mean_interval(means[~np.isnan(means)].tolist()) for means in (of_tasks, of_seeds))
+    parts = [
+        f"{name} {pattern.format(found.low)} to {pattern.format(found.high)}"
+        for name, found in (("seeds", over_seeds), ("tasks", over_tasks))
+        if not math.isnan(found.low)
+    ]
+    mean = number_text(over_tasks.mean, pattern)
+    return f"{mean} ({'; '.join(parts)})" if parts else mean
 
 
 def place(group: Group) -> list[str]:
@@ -92,14 +102,14 @@ def place(group: Group) -> list[str]:
 
 
 def curve_ratios(cells: Cells, histories: Histories, group: Group) -> Floats:
-    """The mean over seeds of the ln ratio of the curves, (tasks,)."""
+    """The ln ratio of the curves, (tasks, seeds); NaN without a pair."""
     found = np.full((len(cells.tasks), len(cells.seeds(group))), math.nan)
     for row, task in enumerate(cells.tasks):
         for column, seed in enumerate(cells.seeds(group)):
             both = histories_of_pair(cells, histories, group, task, seed)
             if both:
                 found[row, column] = log_ratio_of_curves(*both)
-    return mean_over(found, axis=1)
+    return found
 
 
 def histories_of_pair(
@@ -175,7 +185,7 @@ def trend(cells: Cells) -> Table:
         means = " ".join(number_text(mean_sd(column)[0], "{:+.4f}") for column in gains.T)
         sizes = " ".join(str(group.batch_size) for group in groups)
         numbers = [number_text(result.statistic, "{:.1f}"), p_text(result.p), p_text(opposite.p)]
-        slope = with_interval(slopes(gains, np.log2([group.batch_size for group in groups])), "{:+.4f}")
+        slope = with_interval(seed_slopes(cells, groups, gains), "{:+.4f}")
         rows.append([base, optimizer, sizes, means, *numbers, f"{result.n} of {len(cells.tasks)}", slope])
     notes = [
         *describe(cells),
@@ -186,6 +196,17 @@ def trend(cells: Cells) -> Table:
         "a task's gains over the binary logarithm of the batch size.",
     ]
     return Table("Claim 2: the gain is larger at larger batch", rows, notes)
+
+
+def seed_slopes(cells: Cells, groups: Sequence[Group], gains: Floats) -> Floats:
+    """The slope over the binary logarithm of the batch size, (tasks, seeds), of each seed that all batch sizes have; of
+    the gains (tasks, groups), which are means over seeds, as one column where that are fewer than two."""
+    at = np.log2([group.batch_size for group in groups])
+    seeds = sorted(set.intersection(*(set(cells.seeds(group)) for group in groups)))
+    if len(seeds) < 2 or any(len(cells.seeds(group)) > len(seeds) for group in groups):
+        return slopes(gains, at)[:, None]
+    of_groups = [cells.pair_differences(group) for group in groups]
+    return np.stack([slopes(np.stack([d[:, i] for d in of_groups], axis=1), at) for i in range(len(seeds))], axis=1)
 
 
 def variance(cells: Cells) -> Table:
@@ -199,7 +220,7 @@ def variance(cells: Cells) -> Table:
         result = signed_rank(differences)
         means = [number_text(mean_sd(values.ravel())[0], "{:.3f}") for values in (base, lamp)]
         shares = [f"{(values < CONSTANT).sum()} of {(values == values).sum()}" for values in (base, lamp)]
-        means.append(with_interval(differences, "{:+.3f}"))
+        means.append(with_interval(lamp - base, "{:+.3f}"))
         rows.append([*place(group), *means, *shares, str(wins_ties_losses(differences, 0)), outcome_text(result)])
     notes = [
         *describe(cells),

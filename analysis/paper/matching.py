@@ -1,10 +1,12 @@
 """Which evaluation of a run is compared: histories cut to a match, then a selection protocol; pure functions.
 
-The match cuts a history: after so many epochs (or not at all), after so many updates, or at the first evaluation whose
-common training L2 is at most a threshold. The protocol then selects among what is left. With `fit` and `last` that is
-the first crossing.
+The match cuts a history: after so many epochs (or not at all), after so many updates, or where the common training L2
+first falls to a threshold. The protocol then selects among what is left. With `fit` and `last` that is the crossing
+itself, interpolated between the evaluations around it: losses that fall at different speeds overshoot a threshold by
+different amounts, so the first evaluation below it is not an equal fit.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,11 +18,19 @@ History = Sequence[Evaluation]
 
 @dataclass(frozen=True)
 class Crossing:
-    """The first evaluation at or below the threshold; `updates` is that of the last evaluation if censored."""
+    """Where the training L2 falls to a threshold.
+
+    `at` is the evaluation there, interpolated; `index` that of the first evaluation at or below. If the threshold is
+    never reached, the run is censored: `at` is None and `updates` that of the last evaluation.
+    """
 
     updates: float
-    censored: bool
+    at: Evaluation | None
     index: int
+
+    @property
+    def censored(self) -> bool:
+        return self.at is None
 
 
 def last(history: History) -> Evaluation | None:
@@ -72,16 +82,38 @@ def common_updates(histories: Iterable[History]) -> float:
 
 
 def first_crossing(history: History, threshold: float) -> Crossing:
-    """When the common training L2 (evaluation mode) is first at most `threshold`, to the grain of the evaluations."""
+    """Where the common training L2 (evaluation mode) first falls to `threshold`, between two evaluations."""
     for index, at in enumerate(history):
         if at.train_l2 <= threshold:
-            return Crossing(at.updates, False, index)
-    return Crossing(history[-1].updates if history else math.nan, True, -1)
+            found = between(history[index - 1], at, threshold) if index else at
+            return Crossing(found.updates, found, index)
+    return Crossing(history[-1].updates if history else math.nan, None, -1)
+
+
+def between(above: Evaluation, below: Evaluation, threshold: float) -> Evaluation:
+    """What an evaluation would have found where the training L2 was `threshold`, between two that lie around it.
+
+    Linear in the logarithm of the L2, as AUROC goes with it; epochs and updates on a logarithmic scale too, since
+    evaluations are spaced so. `below` itself where `above` is not finite.
+    """
+    if not math.isfinite(above.train_l2) or not 0 < below.train_l2 < threshold < above.train_l2:
+        return below
+    share = math.log(above.train_l2 / threshold) / math.log(above.train_l2 / below.train_l2)
+
+    def at(name: str) -> float:
+        first, second = getattr(above, name), getattr(below, name)
+        if name in ("epoch", "updates") and first > 0 and second > 0:
+            return math.exp((1 - share) * math.log(first) + share * math.log(second))
+        return (1 - share) * first + share * second
+
+    values = {field.name: at(field.name) for field in dataclasses.fields(Evaluation)}
+    return Evaluation(**{**values, "train_l2": threshold})
 
 
 def until_crossing(history: History, threshold: float) -> History:
-    """The evaluations up to the first crossing; none if the run is censored."""
-    return history[: first_crossing(history, threshold).index + 1]
+    """The evaluations before the threshold is reached, and that of the crossing; none if the run is censored."""
+    crossing = first_crossing(history, threshold)
+    return [] if crossing.at is None else [*history[: crossing.index], crossing.at]
 
 
 MATCHINGS: dict[str, Callable[[History, float], History]] = {

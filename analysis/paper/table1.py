@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from analysis.paper.cells import Cells, describe, mean_over
 from analysis.paper.printed import paper_table1
 from analysis.paper.stored import Averages, StoredPair
 from analysis.rows.formats import Rows, Table
 from analysis.rows.results import Group
-from analysis.statistics.paired import Outcome, mean_sd
+from analysis.statistics.paired import Outcome, mean_interval, mean_sd
 
 ABSENT = "–"  # not part of the sweep, or cannot be
 SIGNIFICANT = 0.05
@@ -36,7 +38,7 @@ def table1(
         ]
 
     def interval(name: str, what: str) -> list[str]:
-        return row(f"{name}: 95% interval", lambda group: interval_text(averages or {}, group, what))
+        return row(f"{name}: {IMAGES_AND_SEEDS}", lambda group: interval_text(averages or {}, group, what))
 
     rows: Rows = [["AUROC, batch size", *map(str, batches)]]
     for index, name in enumerate((base, f"{base}-LAMP", "gain") if paper else ()):
@@ -45,6 +47,7 @@ def table1(
     rows.append(row("ours: gain", lambda group: gain_text(cells, group)))
     rows += of_both("{}: sd over seeds", lambda group, lamp: sd_text(cells, group, lamp))
     rows.append(row("gain: sd over seeds", lambda group: sd_text(cells, group, None)))
+    rows.append(row("gain: 95% interval over seeds", lambda group: over_seeds_text(cells, group)))
     if averages is not None:
         rows += [interval(base, "{}"), interval(f"{base}-LAMP", "{}-lamp"), interval("gain", "difference")]
     rows += of_both("{}: standard error within a test set", lambda group, lamp: stderr_text(cells, group, lamp))
@@ -61,13 +64,26 @@ def table1(
     return Table(
         title,
         rows,
-        [*describe(cells), SPREAD_NOTE, *interval_notes(averages, pairs), *notes_on_tests(tolerance), PAPER_NOTE],
+        [
+            *describe(cells),
+            SPREAD_NOTE,
+            SEEDS_NOTE,
+            *interval_notes(averages, pairs),
+            *notes_on_tests(tolerance),
+            PAPER_NOTE,
+        ],
     )
 
 
 SPREAD_NOTE = (
     "sd over seeds: of the mean over tasks; standard error within a test set: DeLong's of one run, mean over runs. "
     "The two are kept apart."
+)
+IMAGES_AND_SEEDS = "95% interval, images and seeds"
+SEEDS_NOTE = (
+    "95% interval over seeds: Student's, of the mean over tasks of each seed that all tasks have: a seed gives all "
+    "tasks the same initial weights, so that seeds are the replicates. It speaks of these tasks with other seeds; with "
+    "two seeds it has one degree of freedom and is honestly wide, with one there is none."
 )
 PAPER_NOTE = "Paper: Park et al. (ICASSP 2024), Table 1, as printed, over ten digits; without seeds or intervals."
 
@@ -106,6 +122,13 @@ def sd_text(cells: Cells, group: Group, lamp: bool | None) -> str:
     of_seeds = values.mean(axis=0)  # NaN for a seed that lacks a task
     n = int((of_seeds == of_seeds).sum())
     return number_text(mean_sd(of_seeds)[1], f"{{:.4f}} ({n} seeds)")
+
+
+def over_seeds_text(cells: Cells, group: Group) -> str:
+    """Student's 95% interval over seeds of the mean over tasks of the gain, over complete seeds."""
+    of_seeds = cells.pair_differences(group).mean(axis=0)
+    found = mean_interval(of_seeds[~np.isnan(of_seeds)].tolist())
+    return ABSENT if math.isnan(found.low) else f"{found.low:+.4f} to {found.high:+.4f}"
 
 
 def interval_text(averages: Averages, group: Group, what: str) -> str:
@@ -162,10 +185,11 @@ def interval_notes(averages: Averages | None, pairs: Sequence[StoredPair] | None
     else:
         resamples = max((average.resamples for average in averages.values()), default=0)
         notes.append(
-            f"95% interval: percentiles of {resamples} resamples of the test images (within each digit or class, the "
-            f"same for all tasks that share them and for both losses) and of the seeds (one fewer than there are; "
+            f"{IMAGES_AND_SEEDS}: percentiles of {resamples} resamples of the test images (within each digit or class, "
+            f"the same for all tasks that share them and for both losses) and of the seeds (one fewer than there are; "
             f"within each task or for all tasks at once, whichever gives the wider interval) together. Where there is "
-            f"one seed only, the interval is of the images alone."
+            f"one seed only, the interval is of the images alone; with two or three it is too narrow if seeds share an "
+            f"effect, which the interval over seeds is not."
         )
         partial = sorted({average.status for average in averages.values() if average.status != "done"})
         notes += [f"Intervals: {status}." for status in partial]

@@ -20,12 +20,15 @@ from analysis.paper.printed import (
 from analysis.paper.stored import Averages, StoredPair
 from analysis.paper.table1 import (
     ABSENT,
+    IMAGES_AND_SEEDS,
+    SEEDS_NOTE,
     delong_text,
     gain_text,
     interval_notes,
     interval_text,
     notes_on_tests,
     outcome_text,
+    over_seeds_text,
     p_text,
     wilcoxon_text,
     wins_text,
@@ -62,6 +65,7 @@ def table2(
         rows,
         [
             *describe(cells),
+            SEEDS_NOTE,
             *interval_notes(averages, pairs),
             *notes_on_tests(tolerance),
             CELLS_NOTE,
@@ -131,9 +135,11 @@ def summary_rows(
         row("average", "ours", [our_average(cells, group) for group in groups]),
         row("gain", "ours", [gain_text(cells, group) if group else ABSENT for group in groups]),
     ]
+    over_seeds = [over_seeds_text(cells, group) if group else ABSENT for group in groups]
+    rows.append(row("gain: 95% interval over seeds", "ours", over_seeds))
     if averages is not None:
         texts = [interval_text(averages, group, "difference") if group else ABSENT for group in groups]
-        rows.append(row("gain: 95% interval", "ours", texts))
+        rows.append(row(f"gain: {IMAGES_AND_SEEDS}", "ours", texts))
     wins = [wins_text(cells, group, tolerance) if group else ABSENT for group in groups]
     rows.append(row("wins/ties/losses", "ours", wins, f"all: {wins_ties_losses(gains, tolerance)}"))
     wilcoxon = [wilcoxon_text(cells, group) if group else ABSENT for group in groups]

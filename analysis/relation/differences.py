@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.measures.catalogue import sharper_sign
 from analysis.relation.measured import Checkpoints
 from analysis.rows.results import LAMP_FIELDS, Run, differing
 from analysis.statistics.clusters import Draws, can_draw, draw_clusters, mean_over_tasks, percentile_interval
@@ -16,12 +17,12 @@ from training.runtime.command import InputError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-STUDENT_FROM = 3  # seeds
 #: of the table that `analysis.compare` writes as CSV
 COLUMNS = (
     *("measure", "pairs", "digits", "seeds", "mean_a", "mean_b", "difference", "low", "high"),
-    *("student_low", "student_high", "ratio", "ratio_low", "ratio_high"),
+    *("digits_low", "digits_high", "ratio", "ratio_low", "ratio_high", "ratio_digits_low", "ratio_digits_high"),
     *("standardized", "standardized_low", "standardized_high", "up", "tied", "down", "p_wilcoxon"),
+    *("margin", "p_equivalence", "verdict"),
     *("noise_share", "half_width", "precision", "seeds_needed", "planes_needed"),
 )
 ROUNDED = 1 + 1e-5  # files have six digits
@@ -44,10 +45,11 @@ class Pairs:
 class Difference:
     """B - A of one measure; NaN where there is nothing. Means are over a digit's pairs, then over digits.
 
-    bootstrap: 95% interval over digits and seeds; student: over training seeds, of `student.count` seeds; ratio: of the
-    geometric means B/A with its bootstrap interval, where all values are positive; standardized: the difference in
-    standard deviations between training seeds within a cell; signs: digits with a positive, no and a negative
-    difference; p: Wilcoxon's signed ranks over digits.
+    student: 95% interval over `student.count` training seeds of the mean over digits, which leads: a seed gives all
+    digits the same initial weights, so that seeds are the replicates; bootstrap: over digits and seeds; ratio: of the
+    geometric means B/A with Student's interval, and ratio_bootstrap, where all values are positive; standardized: the
+    difference and Student's interval in standard deviations between training seeds within a cell; signs: digits with a
+    positive, no and a negative difference; p: Wilcoxon's signed ranks over digits.
     """
 
     measure: str
@@ -59,6 +61,7 @@ class Difference:
     bootstrap: tuple[float, float]
     student: MeanInterval
     ratio: tuple[float, float, float]
+    ratio_bootstrap: tuple[float, float]
     standardized: tuple[float, float, float]
     signs: WinsTiesLosses
     p: float
@@ -173,24 +176,27 @@ def difference(pairs: Pairs, name: str, draws: Draws | None) -> Difference:
     tasks, seeds = pairs.a.task_codes(), pairs.a.seed_codes()
     nothing = (math.nan, math.nan, math.nan)
     d = np.where(keep, b, 0) - np.where(keep, a, 0)
-    spread = spread_of(
-        d[keep], noise_of(pairs, name)[keep], pairs.cells[keep], seeds[keep], np.stack([a, b], axis=1)[keep]
-    )
+    noise, both = noise_of(pairs, name), np.stack([a, b], axis=1)
+    spread = spread_of(d[keep], noise[keep], pairs.cells[keep], seeds[keep], both[keep], tasks[keep])
     of_task = [float(d[keep & (tasks == task)].mean()) for task in np.unique(tasks[keep])]
     if not keep.any():
         empty = MeanInterval(math.nan, math.nan, math.nan, 0)
         signs, why = WinsTiesLosses(0, 0, 0), "no pair has finite values of it"
+        means = math.nan, math.nan, math.nan
         return Difference(
-            name, 0, 0, math.nan, math.nan, math.nan, nothing[:2], empty, nothing, nothing, signs, math.nan, spread, why
+            name, 0, 0, *means, nothing[:2], empty, nothing, nothing[:2], nothing, signs, math.nan, spread, why
         )
     mean = float(np.mean(of_task))
-    bootstrap = interval(d, keep, draws)
-    positive = (a[keep] > 0).all() and (b[keep] > 0).all()
-    ratio = nothing
-    if positive:
+    student = mean_interval(spread.of_seed.tolist())
+    ratio, ratio_bootstrap = nothing, nothing[:2]
+    if (both[keep] > 0).all():
         logs = np.log(np.where(keep, b, 1) / np.where(keep, a, 1))
+        of_logs = spread_of(logs[keep], noise[keep], pairs.cells[keep], seeds[keep], both[keep], tasks[keep])
+        of_ratio = mean_interval(of_logs.of_seed.tolist())
+        center = mean_over_tasks(np.where(keep, logs, np.nan), tasks)
+        ratio = math.exp(center), exponential(of_ratio.low), exponential(of_ratio.high)
         low, high = interval(logs, keep, draws)
-        ratio = (math.exp(mean_over_tasks(np.where(keep, logs, np.nan), tasks)), math.exp(low), math.exp(high))
+        ratio_bootstrap = math.exp(low), math.exp(high)
     unit = spread.between_seeds
     return Difference(
         measure=name,
@@ -199,14 +205,20 @@ def difference(pairs: Pairs, name: str, draws: Draws | None) -> Difference:
         mean_a=mean_over_tasks(np.where(keep, a, np.nan), tasks),
         mean_b=mean_over_tasks(np.where(keep, b, np.nan), tasks),
         difference=mean,
-        bootstrap=bootstrap,
-        student=student(spread.of_seed),
+        bootstrap=interval(d, keep, draws),
+        student=student,
         ratio=ratio,
-        standardized=(mean / unit, bootstrap[0] / unit, bootstrap[1] / unit) if unit > 0 else nothing,
+        ratio_bootstrap=ratio_bootstrap,
+        standardized=(mean / unit, student.low / unit, student.high / unit) if unit > 0 else nothing,
         signs=wins_ties_losses(of_task, tolerance=0),
         p=signed_rank(of_task).p,
         spread=spread,
     )
+
+
+def exponential(value: float) -> float:
+    """exp(value), inf where that is beyond double precision: with two seeds a bound may be anything."""
+    return math.exp(value) if value < 700 else math.inf
 
 
 def interval(values: Floats, keep: NDArray[np.bool_], draws: Draws | None) -> tuple[float, float]:
@@ -221,12 +233,29 @@ def interval(values: Floats, keep: NDArray[np.bool_], draws: Draws | None) -> tu
     return percentile_interval(draws.mean_within(mean, keep, least=1))
 
 
-def student(of_seed: Floats) -> MeanInterval:
-    """Mean with Student's interval over seeds; without the interval for fewer than 3."""
-    if len(of_seed) >= STUDENT_FROM:
-        return mean_interval(of_seed.tolist())
-    mean = float(of_seed.mean()) if len(of_seed) else math.nan
-    return MeanInterval(mean, math.nan, math.nan, len(of_seed))
+def sharper_up(one: Difference) -> Difference:
+    """The difference with its sign turned, and the ratio inverted, if they must be for up to mean: B is sharper."""
+    if sharper_sign(one.measure) > 0:
+        return one
+    student, (ratio, low, high) = one.student, one.ratio
+    turned, ups = one.spread, one.signs
+    return replace(
+        one,
+        mean_a=-one.mean_a,
+        mean_b=-one.mean_b,
+        difference=-one.difference,
+        bootstrap=(-one.bootstrap[1], -one.bootstrap[0]),
+        student=MeanInterval(-student.mean, -student.high, -student.low, student.count),
+        ratio=(1 / ratio, inverse(high), inverse(low)),
+        ratio_bootstrap=(inverse(one.ratio_bootstrap[1]), inverse(one.ratio_bootstrap[0])),
+        standardized=(-one.standardized[0], -one.standardized[2], -one.standardized[1]),
+        signs=WinsTiesLosses(ups.losses, ups.ties, ups.wins),
+        spread=replace(turned, of_seed=-turned.of_seed),
+    )
+
+
+def inverse(value: float) -> float:
+    return 1 / value if value else math.inf
 
 
 def noise_of(pairs: Pairs, name: str) -> Floats:

@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.relation.measured import Checkpoints
-from analysis.relation.strata import WITHIN, WITHIN_LOSS, Forms, covariates, forms, listed, loss_codes
+from analysis.measures.catalogue import sharper_sign
+from analysis.relation.measured import TASK_SETTINGS, Checkpoints
+from analysis.relation.strata import WITHIN, WITHIN_LOSS, Forms, covariates, forms, listed
 from analysis.rows.results import number, read_table
 from analysis.statistics.clusters import Draws, can_draw, draw_clusters, percentile_interval
 from analysis.statistics.correlations import COEFFICIENTS, granulated_kendall
-from analysis.statistics.permutation import permutation_tests
+from analysis.statistics.jackknife import jackknife_interval
+from analysis.statistics.paired import mean_interval
+from analysis.statistics.permutation import crossed_tests
 from training.runtime.command import InputError
 
 Floats = NDArray[np.float64]
@@ -21,18 +25,25 @@ LEAST = 4  # checkpoints: with three, a coefficient of 1 is the rule
 OF_AUROC = ("auroc_radius",)  # made of AUROC itself, so that a relation is no finding
 NO_HYPERPARAMETER = ("seed",)
 GRANULATED = "granulated:"
-COLUMNS = ("measure", "statistic", "value", "low", "high", "p", "p_corrected", "n")
+SEED_ALONE = "seed_alone"
+COLUMNS = ("measure", "statistic", "value", "low", "high", "digits_low", "digits_high", "p", "p_corrected", "n")
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A statistic of a measure with AUROC, over n checkpoints; NaN is what there is not, `why` then says why."""
+    """A statistic of a measure with AUROC, over n checkpoints; NaN is what there is not, `why` then says why.
+
+    low, high: 95% over training seeds for these digits, by the jackknife; digits_low, digits_high: over digits, and
+    over seeds as well where the bootstrap draws both.
+    """
 
     measure: str
     statistic: str
     value: float
     low: float = math.nan
     high: float = math.nan
+    digits_low: float = math.nan
+    digits_high: float = math.nan
     p: float = math.nan
     p_corrected: float = math.nan
     n: int = 0
@@ -50,7 +61,7 @@ def relations(
     tasks, seeds = checkpoints.task_codes(), checkpoints.seed_codes()
     draws = draw_clusters(tasks, seeds, resamples, np.random.default_rng(seed)) if can_draw(tasks, seeds) else None
     parts = forms(checkpoints, draws)
-    tests = p_values(checkpoints, permutations, np.random.default_rng(seed + 1))
+    tests = p_values(checkpoints, free, permutations, np.random.default_rng(seed + 1))
     varying = hyperparameters(checkpoints, free)
     rows: list[Relation] = []
     for name in checkpoints.measures:
@@ -62,34 +73,43 @@ def relations(
                 for statistic in statistics(varying, WITHIN_LOSS in parts)
             ]
         else:
-            rows += coefficients(checkpoints, name, parts, tests.get(name, (math.nan, math.nan)))
+            rows += coefficients(checkpoints, name, parts)
+            rows.append(seed_alone(checkpoints, name, free, tests.get(name, (math.nan, math.nan))))
             rows += granulated(checkpoints, name, varying, free, draws)
     return rows
 
 
 def p_values(
-    checkpoints: Checkpoints, permutations: int, generator: np.random.Generator
+    checkpoints: Checkpoints, free: Sequence[str], permutations: int, generator: np.random.Generator
 ) -> dict[str, tuple[float, float]]:
-    """By measure p, and p corrected for their number, of Spearman's coefficient within digit, or within digit and loss
-    where the loss varies; without measures that are made of AUROC."""
+    """By measure p, and p corrected for their number, of what it and AUROC have in common where the seed alone differs;
+    without measures that are made of AUROC. Empty without two digits and two seeds."""
     usable = [
         name
         for name in checkpoints.measures
         if name.partition("@")[0] not in OF_AUROC and not reason(checkpoints.values[name])
     ]
-    if not usable:
+    tasks, seeds = checkpoints.task_codes(), checkpoints.seed_codes()
+    places = list(zip(tasks.tolist(), seeds.tolist(), keys_without(checkpoints, ["seed", *free]), strict=True))
+    if not usable or len(set(places)) < len(places):  # settings that are free make several of a place
         return {}
+    conditions = condition_codes(checkpoints, free)
     columns = [checkpoints.values[name] for name in usable]
-    losses = loss_codes(checkpoints)
-    strata = checkpoints.task_codes() * (losses.max() + 1) + losses
-    found = permutation_tests(columns, checkpoints.values["auroc"], strata, permutations, generator)
+    found = crossed_tests(columns, checkpoints.values["auroc"], tasks, seeds, conditions, permutations, generator)
     return {name: (float(found.p[i]), float(found.p_corrected[i])) for i, name in enumerate(usable)}
+
+
+def condition_codes(checkpoints: Checkpoints, free: Sequence[str] = ()) -> NDArray[np.int64]:
+    """Of each checkpoint a number for all its settings but digit, seed and those named as `free`."""
+    numbers: dict[tuple[str, ...], int] = {}
+    keys = keys_without(checkpoints, ["seed", *TASK_SETTINGS, *free])
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def statistics(varying: Sequence[str], within_loss: bool = False) -> list[str]:
     """The names of all statistics, in the order of the long table."""
     names = [name + form for form in ("", WITHIN) for name in COEFFICIENTS]
-    names += ["spearman" + WITHIN_LOSS] * within_loss
+    names += ["spearman" + WITHIN_LOSS] * within_loss + [SEED_ALONE]
     return [*names, *(GRANULATED + name for name in (*varying, "mean"))]
 
 
@@ -109,16 +129,15 @@ def reason(values: Floats) -> str:
     return "it is the same for all checkpoints" if (there == there[0]).all() else ""
 
 
-def coefficients(checkpoints: Checkpoints, name: str, parts: Forms, p: tuple[float, float]) -> list[Relation]:
-    """Each coefficient with its interval over all checkpoints, as the mean over digits of that within a digit, and
-    Spearman's as the mean over digits and losses, if the loss varies; p is the last one's."""
+def coefficients(checkpoints: Checkpoints, name: str, parts: Forms) -> list[Relation]:
+    """Each coefficient with its intervals over all checkpoints, as the mean over digits of that within a digit, and
+    Spearman's as the mean over digits and losses, if the loss varies."""
     x, y = checkpoints.values[name], checkpoints.values["auroc"]
     given = covariates(checkpoints)
     columns = [column for of_name in given.values() for column in of_name]
     there = ~np.isnan(x)
-    tested = "spearman" + (WITHIN_LOSS if WITHIN_LOSS in parts else WITHIN)
     found = []
-    for form, (itself, draws) in parts.items():
+    for form, (itself, draws, without) in parts.items():
         for statistic, coefficient in COEFFICIENTS.items():
             if form == WITHIN_LOSS and statistic != "spearman":
                 continue
@@ -130,12 +149,13 @@ def coefficients(checkpoints: Checkpoints, name: str, parts: Forms, p: tuple[flo
                 return coefficient(x[rows], y[rows], [z[rows] for z in columns], weights)  # noqa: B023
 
             value, n = float(itself.mean_within(of, have, least)[0]), int(have.sum())
-            interval = (math.nan, math.nan)
+            over_seeds = over_both = (math.nan, math.nan)
+            if without and not math.isnan(value):
+                over_seeds = jackknife_interval(value, without.mean_within(of, have, least))
             if draws and not math.isnan(value):
-                interval = percentile_interval(draws.mean_within(of, have, least))
-            ps = p if statistic + form == tested else (math.nan, math.nan)
+                over_both = percentile_interval(draws.mean_within(of, have, least))
             why = undefined(statistic, form, n, listed(list(given))) if math.isnan(value) else ""
-            found.append(Relation(name, statistic + form, value, *interval, *ps, n, why))
+            found.append(Relation(name, statistic + form, value, *over_seeds, *over_both, n=n, why=why))
     return found
 
 
@@ -150,11 +170,12 @@ def undefined(statistic: str, form: str, n: int, given: str) -> str:
 
 
 def hyperparameters(checkpoints: Checkpoints, free: Sequence[str] = ()) -> list[str]:
-    """The settings along which there are checkpoints that differ in it alone, besides those named as `free`."""
+    """The settings that vary, besides those named as `free` and the training seed, which is chance (Jiang et al. have
+    none)."""
     for name in free:
         if name not in checkpoints.runs[0].settings:
             raise InputError(f"--free {name}: expected a setting, a column of results before status, found no such one")
-    return [name for name in checkpoints.varying() if name not in free]
+    return [name for name in checkpoints.varying() if name not in (*free, *NO_HYPERPARAMETER)]
 
 
 def keys_without(checkpoints: Checkpoints, names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -162,42 +183,67 @@ def keys_without(checkpoints: Checkpoints, names: Sequence[str]) -> list[tuple[s
     return [tuple(value for name, value in run.settings.items() if name not in names) for run in checkpoints.runs]
 
 
+def seed_alone(checkpoints: Checkpoints, name: str, free: Sequence[str], p: tuple[float, float]) -> Relation:
+    """Kendall's coefficient where the training seed alone differs: the mean over cells of equal digit and settings.
+
+    Of two seeds a cell has 1 or -1. Over seeds: the jackknife, from three on. Over digits, for these seeds: Student's.
+    """
+    kept = checkpoints.taken(np.flatnonzero(~np.isnan(checkpoints.values[name])))
+    taus, tasks = seed_taus(kept, name, free)
+    if not len(taus):
+        return Relation(name, SEED_ALONE, math.nan, why="no two checkpoints with it differ in the seed alone")
+    value, seeds = float(taus.mean()), kept.seed_codes()
+    without = [seed_taus(kept.taken(np.flatnonzero(seeds != seed)), name, free)[0] for seed in np.unique(seeds)]
+    means = np.array([of.mean() if len(of) else math.nan for of in without])
+    of_digit = mean_interval([float(taus[tasks == task].mean()) for task in np.unique(tasks)])
+    over_digits = max(of_digit.low, -1.0), min(of_digit.high, 1.0)  # NaN stays
+    return Relation(name, SEED_ALONE, value, *jackknife_interval(value, means), *over_digits, *p, n=len(taus))
+
+
+def seed_taus(kept: Checkpoints, name: str, free: Sequence[str]) -> tuple[Floats, NDArray[np.int64]]:
+    """Kendall's coefficient of each cell of checkpoints that differ in the seed alone, and the cell's digit."""
+    keys = keys_without(kept, ["seed", *free])
+    taus, first = granulated_kendall(kept.values[name], kept.values["auroc"], keys)
+    return taus, kept.task_codes()[first]
+
+
 def granulated(
     checkpoints: Checkpoints, name: str, varying: Sequence[str], free: Sequence[str], draws: Draws | None
 ) -> list[Relation]:
-    """ψ of each setting, and its mean Ψ over hyperparameters, with intervals over digits (drawing seeds would undo the
-    pairs). The training seed is no hyperparameter (Jiang et al. have none): its ψ says how much is chance, and takes no
-    part in Ψ."""
+    """ψ of each setting, and its mean Ψ over them. Over seeds: the jackknife; over digits: the bootstrap, of digits
+    alone."""
     keep = np.flatnonzero(~np.isnan(checkpoints.values[name]))
     kept = checkpoints.taken(keep)
-    tasks = kept.task_codes()
+    tasks, seeds = kept.task_codes(), kept.seed_codes()
     drawn = digit_counts(draws, len(kept.tasks), checkpoints, kept)
-    rows, means, samples = [], [], []
+    rows, means, samples, without = [], [], [], []
     for setting in varying:
         taus, first = granulated_kendall(kept.values[name], kept.values["auroc"], keys_without(kept, [setting, *free]))
         if not len(taus):
             why = f"no two checkpoints with it differ in {setting} alone"
             rows.append(Relation(name, GRANULATED + setting, math.nan, why=why))
             continue
-        of_task = tasks[first]
+        of_task, of_seed = tasks[first], seeds[first]  # a group has one digit and one seed
+        others = [taus[of_seed != seed] for seed in np.unique(seeds)]
+        without.append(np.array([of.mean() if len(of) else math.nan for of in others]))
         sums = np.bincount(of_task, taus, len(kept.tasks)), np.bincount(of_task, minlength=len(kept.tasks))
-        mean, interval = float(taus.mean()), (math.nan, math.nan)
-        counted = setting not in NO_HYPERPARAMETER
-        means += [mean] * counted
+        means.append(float(taus.mean()))
+        over_digits = (math.nan, math.nan)
         if drawn is not None:
             times = drawn @ sums[1]
-            resampled = np.divide(drawn @ sums[0], times, out=np.full(len(drawn), np.nan), where=times > 0)
-            samples += [resampled] * counted
-            interval = percentile_interval(resampled)
-        rows.append(Relation(name, GRANULATED + setting, mean, *interval, n=len(taus)))
+            samples.append(np.divide(drawn @ sums[0], times, out=np.full(len(drawn), np.nan), where=times > 0))
+            over_digits = percentile_interval(samples[-1])
+        over_seeds = jackknife_interval(means[-1], without[-1])
+        rows.append(Relation(name, GRANULATED + setting, means[-1], *over_seeds, *over_digits, n=len(taus)))
     mean = float(np.mean(means)) if means else math.nan
-    interval = percentile_interval(np.mean(samples, axis=0)) if samples else (math.nan, math.nan)
+    over_seeds = jackknife_interval(mean, np.mean(without, axis=0)) if without else (math.nan, math.nan)
+    over_digits = percentile_interval(np.mean(samples, axis=0)) if samples else (math.nan, math.nan)
     why = (
         ""
         if means
         else "no two checkpoints differ in one hyperparameter alone; name those that go together with --free"
     )
-    return [*rows, Relation(name, GRANULATED + "mean", mean, *interval, n=len(keep), why=why)]
+    return [*rows, Relation(name, GRANULATED + "mean", mean, *over_seeds, *over_digits, n=len(keep), why=why)]
 
 
 def digit_counts(draws: Draws | None, count: int, checkpoints: Checkpoints, kept: Checkpoints) -> Floats | None:
@@ -208,14 +254,29 @@ def digit_counts(draws: Draws | None, count: int, checkpoints: Checkpoints, kept
     return np.stack([np.bincount(of_task[task], minlength=draws.count) for task in kept.tasks], axis=1).astype(float)
 
 
+def sharper_up(relation: Relation) -> Relation:
+    """The relation with its sign turned, if it must be for a positive one to mean: sharper goes with a higher AUROC."""
+    if sharper_sign(relation.measure) > 0:
+        return relation
+    return replace(
+        relation,
+        value=-relation.value,
+        low=-relation.high,
+        high=-relation.low,
+        digits_low=-relation.digits_high,
+        digits_high=-relation.digits_low,
+    )
+
+
 def read_relations(path: Path) -> list[Relation]:
     """The rows of a long table; InputError if the file is none."""
     header, rows = read_table(path, COLUMNS, "what analysis.relate writes with --out x.csv")
     found = []
     for line, row in enumerate(rows, start=2):
         values = dict(zip(header, row, strict=True))
-        value, low, high, p, p_corrected, n = (number(path, line, name, values[name]) for name in COLUMNS[2:])
+        read: dict[str, Any] = {name: number(path, line, name, values[name]) for name in COLUMNS[2:]}
+        n = read.pop("n")
         if math.isnan(n):
             raise InputError(f"{path}, line {line}: expected a number of checkpoints as n, found none; re-make it")
-        found.append(Relation(values["measure"], values["statistic"], value, low, high, p, p_corrected, int(n)))
+        found.append(replace(Relation(values["measure"], values["statistic"], math.nan, n=int(n)), **read))
     return found

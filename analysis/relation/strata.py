@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from analysis.relation.measured import Checkpoints
 from analysis.statistics.clusters import Draws
+from analysis.statistics.jackknife import without_each_seed
 
 Floats = NDArray[np.float64]
-Forms = dict[str, tuple[Draws, Draws | None]]
+Forms = dict[str, tuple[Draws, Draws | None, Draws | None]]
 WITHIN = "_within"
 WITHIN_LOSS = "_within_loss"  # within digit and training loss; of Spearman's coefficient alone
 
@@ -38,11 +39,17 @@ def listed(names: Sequence[str]) -> str:
 
 
 def forms(checkpoints: Checkpoints, draws: Draws | None) -> Forms:
-    """By the ending of a statistic's name over what it is a mean: the checkpoints as they are, and resampled."""
-    itself, losses = identity_draws(checkpoints.task_codes()), loss_codes(checkpoints)
-    found: Forms = {"": (itself.merged(), draws.merged() if draws else None), WITHIN: (itself, draws)}
+    """By the ending of a statistic's name over what it is a mean: the checkpoints as they are, resampled, and without
+    each seed."""
+    tasks, losses = checkpoints.task_codes(), loss_codes(checkpoints)
+    itself, without = identity_draws(tasks), without_each_seed(tasks, checkpoints.seed_codes())
+    found: Forms = {
+        "": (itself.merged(), draws.merged() if draws else None, without.merged() if without else None),
+        WITHIN: (itself, draws, without),
+    }
     if losses.max() > 0:
-        found[WITHIN_LOSS] = itself.split(losses), draws.split(losses) if draws else None
+        parts = draws.split(losses) if draws else None, without.split(losses) if without else None
+        found[WITHIN_LOSS] = (itself.split(losses), *parts)
     return found
 
 

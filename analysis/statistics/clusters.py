@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-ENOUGH_SEEDS = 5
 DEFINED = 0.9  # the share of resamples in which a statistic must be defined for its interval to be given
 
 
@@ -90,17 +89,6 @@ def draw_clusters(tasks: Ints, seeds: Ints, resamples: int, generator: np.random
 def can_draw(tasks: Ints, seeds: Ints) -> bool:
     """Whether there is more than one digit or seed, so that resamples differ."""
     return len(np.unique(tasks)) > 1 or len(np.unique(seeds)) > 1
-
-
-def few_seeds(count: int) -> list[str]:
-    """A caution of the bootstrap over so few training seeds, if they are few: drawn from n, the variance of their mean
-    is (n - 1)/n of the unbiased estimate."""
-    if not 1 < count < ENOUGH_SEEDS:
-        return []
-    return [
-        f"{count} training seeds: resampling them gives {count - 1}/{count} of the variance between seeds, so that "
-        f"intervals are too narrow; have at least {ENOUGH_SEEDS}."
-    ]
 
 
 def mean_over_tasks(values: Floats, tasks: Ints) -> float:

@@ -1,4 +1,4 @@
-"""Tests over tasks: wins, ties and losses; Wilcoxon's signed ranks; the sign test; Page's trend test."""
+"""Tests over tasks: wins, ties and losses; signed ranks; the sign test; Page's. Over seeds: Student, equivalence."""
 
 import math
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 TIE = 0.0005  # under half the last digit of AUROC with three decimals
+LEVEL = 0.05
 DECIMALS = 12  # 0.993 - 0.992 and 0.990 - 0.989 are equal differences
 
 
@@ -138,3 +139,29 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 
     half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
     return MeanInterval(mean, mean - half, mean + half, count)
+
+
+def equivalence_p(values: Sequence[float], margin: float) -> float:
+    """Two one-sided t tests that the mean of independent `values` lies within ±margin (Schuirmann 1987) -> the p-value.
+
+    The larger of both; at most 0.05 just where Student's 90% interval lies within the margin. NaN without two values.
+    """
+    count = len(values)
+    if count < 2:
+        return math.nan
+    from scipy import stats
+
+    distance = margin - abs(float(np.mean(values)))
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    if error == 0:
+        return 0.0 if distance > 0 else 1.0
+    return float(stats.t.sf(distance / error, count - 1))
+
+
+def verdict(values: Sequence[float], margin: float) -> str:
+    """What independent `values` say of their mean: equivalent to 0 within the margin (each of two one-sided tests at
+    5%), else different from 0 (Student's 95% interval excludes it), else undecided, which two values mostly are."""
+    if equivalence_p(values, margin) <= LEVEL:
+        return f"no difference (equivalent within {margin:g})"
+    found = mean_interval(values)
+    return "difference" if found.low > 0 or found.high < 0 else "undecided"

@@ -16,7 +16,7 @@ MOST = 1000  # seeds: more are not worth a number
 class Spread:
     """Where the spread of paired differences comes from; NaN where it cannot be told.
 
-    of_seed: the mean difference over cells for each training seed; within: variance of a pair's difference over the
+    of_seed: the mean difference over digits for each training seed; within: variance of a pair's difference over the
     seeds of a cell; noise: the most of it that standard errors of measurement account for (about twice too much where
     partners were measured along the same directions); mean_noise: the same of the variance of `of_seed`, as if cells
     were measured independently of each other; between_seeds: standard deviation of the measure itself over the seeds of
@@ -50,22 +50,27 @@ class Plan:
     planes: float
 
 
-def spread_of(d: Floats, noise: Floats, cells: Ints, seeds: Ints, values: Floats) -> Spread:
+def spread_of(d: Floats, noise: Floats, cells: Ints, seeds: Ints, values: Floats, tasks: Ints) -> Spread:
     """The spread of differences d (n,) with variances of measurement `noise` (n,), and of both groups' values (n, 2).
 
-    `of_seed` is over the cells that have all seeds, so that every seed's mean is of the same cells.
+    `of_seed` is over the cells that have all seeds, so that every seed's mean is of the same cells: the mean over tasks
+    (digits) of that over a task's cells.
     """
     names, of_row = np.unique(seeds, return_inverse=True)
     of_row = of_row.reshape(-1)
     members = [np.flatnonzero(cells == cell) for cell in np.unique(cells)]
     complete = [rows for rows in members if len(rows) == len(names)]
     table = np.array([d[rows[np.argsort(of_row[rows])]] for rows in complete])
-    of_seed = table.mean(axis=0) if complete else np.empty(0)
+    of_task = np.array([tasks[rows[0]] for rows in complete])
+    _, place, sizes = np.unique(of_task, return_inverse=True, return_counts=True)
+    weights = 1 / (len(sizes) * sizes[place.reshape(-1)]) if complete else np.empty(0)
+    of_seed = weights @ table if complete else np.empty(0)
     several = [rows for rows in members if len(rows) > 1]
     freedom = sum(len(rows) - 1 for rows in several)
     within = sum(float(((d[rows] - d[rows].mean()) ** 2).sum()) for rows in several)
     own = sum(float(((values[rows] - values[rows].mean(axis=0)) ** 2).sum()) for rows in several)
-    mean_noise = sum(float(noise[rows].mean()) for rows in complete) / len(complete) ** 2 if complete else math.nan
+    noises = [float(noise[rows].mean()) for rows in complete]
+    mean_noise = float(weights**2 @ noises) if complete else math.nan
     return Spread(
         of_seed,
         within / freedom if freedom else math.nan,

@@ -9,13 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from analysis.relation.differences import COLUMNS
+from analysis.measures.catalogue import sharper_sign, turned_name
+from analysis.relation.differences import COLUMNS, inverse
 from analysis.rows.results import number, read_table
 from figures.parts.style import COLORS, PAGE
 from training.runtime.command import InputError
 
 Triple = tuple[float, float, float]
 RATIO = ("ratio", "ratio_low", "ratio_high")
+REACH = 3
 STANDARDIZED = ("standardized", "standardized_low", "standardized_high")
 
 
@@ -28,8 +30,8 @@ class Effect:
     standardized: Triple
 
 
-def read_effects(path: Path, wanted: Sequence[str] = ()) -> list[Effect]:
-    """The rows of a table that analysis.compare wrote with --out x.csv."""
+def read_effects(path: Path, wanted: Sequence[str] = (), up: bool = False) -> list[Effect]:
+    """The rows of a table that analysis.compare wrote with --out x.csv; `up`: turned so that up means B is sharper."""
     header, rows = read_table(path, COLUMNS, "what analysis.compare writes with --out x.csv")
     found = []
     for line, row in enumerate(rows, start=2):
@@ -40,7 +42,18 @@ def read_effects(path: Path, wanted: Sequence[str] = ()) -> list[Effect]:
         if name not in [effect.measure for effect in found]:
             names = ", ".join(effect.measure for effect in found)
             raise InputError(f"--measures {name}: expected names among {names}, found another")
-    return [effect for effect in found if not wanted or effect.measure in wanted]
+    chosen = [effect for effect in found if not wanted or effect.measure in wanted]
+    return [sharper_up(effect) for effect in chosen] if up else chosen
+
+
+def sharper_up(effect: Effect) -> Effect:
+    """The effect with its sign turned and its ratio inverted, where a smaller value means sharper."""
+    if sharper_sign(effect.measure) > 0:
+        return effect
+    (ratio, low, high), (value, lowest, highest) = effect.ratio, effect.standardized
+    return Effect(
+        turned_name(effect.measure), (inverse(ratio), inverse(high), inverse(low)), (-value, -highest, -lowest)
+    )
 
 
 def draw_forest(effects: Sequence[Effect], names: tuple[str, str] = ("A", "B")) -> Figure:
@@ -49,7 +62,7 @@ def draw_forest(effects: Sequence[Effect], names: tuple[str, str] = ("A", "B")) 
     left, right = figure.subplots(1, 2, sharey=True)
     draw_effects(left, [effect.ratio for effect in effects], 1)
     left.set_xscale("log")
-    spread = [value for effect in effects for value in effect.ratio if value > 0]
+    spread = within_reach([effect.ratio for effect in effects])
     narrow = not spread or max(spread) / min(spread) < 5  # hardly a tick at 1, 2, 5 times a power of ten
     left.xaxis.set_major_locator(MaxNLocator(6) if narrow else LogLocator(subs=(1, 2, 5)))
     left.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -62,6 +75,15 @@ def draw_forest(effects: Sequence[Effect], names: tuple[str, str] = ("A", "B")) 
     left.set_xlabel(f"ratio of geometric means, {names[1]} / {names[0]}")
     right.set_xlabel(f"{names[1]} − {names[0]}, in standard deviations\nbetween training seeds")
     return figure
+
+
+def within_reach(ratios: Sequence[Triple]) -> list[float]:
+    """The ratios, and those of their bounds that are at most REACH times as far from 1 as the farthest ratio: of two
+    seeds Student's bounds may lie anywhere, and would leave nothing else to be seen."""
+    values = [value for value, _, _ in ratios if value > 0]
+    farthest = REACH * max([abs(math.log(value)) for value in values], default=0)
+    bounds = [bound for _, *both in ratios for bound in both if 0 < bound < math.inf]
+    return [*values, *(bound for bound in bounds if abs(math.log(bound)) <= farthest)]
 
 
 def draw_effects(ax: Axes, effects: Sequence[Triple], nothing: float) -> Axes:

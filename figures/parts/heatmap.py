@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from analysis.measures.catalogue import turned_name
 from analysis.relation.measured import chosen_measures
-from analysis.relation.relations import Relation, read_relations
+from analysis.relation.relations import Relation, read_relations, sharper_up
 from figures.parts.style import PAGE
 
 DIVERGING = "PuOr"  # Brewer: safe for the colour-blind, white at 0
@@ -20,12 +21,17 @@ NAMES = {
     "kendall_within": "Kendall\nin digit",
     "spearman_within_loss": "Spearman\ndigit, loss",
     "partial_within": "partial\nin digit",
+    "seed_alone": "Kendall,\nseed alone",
     "granulated:mean": "granulated\nKendall",
 }
 
 
-def read_cells(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[str], NDArray[np.float64]]:
-    """Measures, statistics and (measures, statistics, 3) values with their intervals; NaN is what there is not."""
+def read_cells(path: Path, wanted: Sequence[str], up: bool = True) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """Measures, statistics and (measures, statistics, 3) values with their intervals; NaN is what there is not.
+
+    `up`: signs are turned so that positive always means that sharper goes with a higher AUROC; the names of measures of
+    which they were then have a minus.
+    """
     found = read_relations(path)
     there = list(dict.fromkeys(relation.measure for relation in found))
     measures = chosen_measures(there, wanted, path)
@@ -34,8 +40,8 @@ def read_cells(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[str],
     for relation in found:
         if relation.measure in measures:
             place = measures.index(relation.measure), statistics.index(relation.statistic)
-            cells[place] = triple(relation)
-    return measures, statistics, cells
+            cells[place] = triple(sharper_up(relation) if up else relation)
+    return [turned_name(name) for name in measures] if up else measures, statistics, cells
 
 
 def triple(relation: Relation) -> tuple[float, float, float]:
@@ -84,6 +90,7 @@ def draw_heatmap(measures: Sequence[str], statistics: Sequence[str], cells: NDAr
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     colorbar = figure.colorbar(image, ax=ax, fraction=0.03, pad=0.01)
-    colorbar.set_label("correlation with AUROC")
-    ax.set_xlabel("* the 95% interval excludes 0", fontsize=7)
+    turned = any(measure.startswith("−") for measure in measures)
+    colorbar.set_label("correlation with AUROC" + ", up: sharper detects better" * turned)
+    ax.set_xlabel("* the 95% interval over training seeds excludes 0", fontsize=7)
     return figure

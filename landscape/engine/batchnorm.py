@@ -28,21 +28,36 @@ def check_statistics(model: nn.Module) -> None:
             )
 
 
+def channels_outermost(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """A hook that gives a batch norm its input contiguous.
+
+    With channels innermost torch adds a channel's values one after the other in single precision, which costs the
+    statistics three digits on a batch of 256.
+    """
+    return tuple(values.contiguous() for values in inputs)
+
+
 @torch.no_grad()
 def recalibrate(model: nn.Module, batches: Iterable[Nested], calling: Callable[[nn.Module, Any], Any] = call) -> None:
     """Set running statistics to the average over `batches` of each batch's mean and unbiased variance.
 
     What a training pass with cumulative averages would leave; the other modules stay in evaluation mode, and so does
-    the model afterwards. A weight that diverged gives statistics that are not finite, until the next call.
+    the model afterwards. A weight that diverged gives statistics that are not finite, until the next call. Models whose
+    channels are innermost in memory have the same statistics up to rounding.
     """
     norms = norms_with_statistics(model)
     momenta = [norm.momentum for norm in norms]
+    hooks = [norm.register_forward_pre_hook(channels_outermost) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's sign for a cumulative average
         norm.train()
-    for batch in batches:
-        calling(model, batch)
+    try:
+        for batch in batches:
+            calling(model, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from analysis.compare import main
-from analysis.relation.differences import Difference, Pairs, differences, group, pair
+from analysis.relation.differences import Difference, Pairs, differences, group, pair, sharper_up
 from analysis.relation.measured import read_checkpoints
 from tests.made_measures import MEASURES, Measure, design, write_measures
 from training.runtime.command import InputError, command
@@ -45,6 +45,7 @@ def test_differences_with_known_answers(tmp_path: Path) -> None:
     assert double.mean_a == pytest.approx(np.mean(levels))
     assert double.difference == pytest.approx(np.mean(levels))
     assert double.ratio == pytest.approx((2, 2, 2))
+    assert double.ratio_bootstrap == pytest.approx((2, 2))
     assert (double.pairs, double.digits, str(double.signs)) == (90, 10, "10/0/0")
     assert double.p == pytest.approx(2 / 2**10)  # all of ten digits one way
     assert double.bootstrap[0] < double.difference < double.bootstrap[1]
@@ -54,7 +55,8 @@ def test_differences_with_known_answers(tmp_path: Path) -> None:
     assert (more.student.low, more.student.high) == pytest.approx((0.6 - half, 0.6 + half))
     assert math.isnan(more.ratio[0])  # negative values have no ratio
     # The standard deviation between seeds is 0 in A and 0.1 in B.
-    assert more.standardized[0] == pytest.approx(0.6 / math.sqrt(0.1**2 / 2))
+    unit = math.sqrt(0.1**2 / 2)
+    assert more.standardized == pytest.approx((0.6 / unit, (0.6 - half) / unit, (0.6 + half) / unit))
 
 
 def test_a_measure_that_one_group_lacks_and_ones_missing_here_and_there(tmp_path: Path) -> None:
@@ -74,6 +76,7 @@ def test_digits_count_alike_whatever_their_pairs(tmp_path: Path) -> None:
     assert found.pairs == 12
     assert found.difference == 2  # of 1 and 3
     assert found.mean_b == 2
+    assert (found.student.mean, found.student.low) == (2, 2)
 
 
 def test_pairs_agree_in_all_else(tmp_path: Path) -> None:
@@ -149,17 +152,45 @@ def test_groups_that_cannot_be_compared(tmp_path: Path) -> None:
     ]
 
 
-def test_intervals_hold_the_truth_often_enough(tmp_path: Path) -> None:
-    """Differences of 1 with noise of digits and seeds: the bootstrap's interval, in about 95% of made-up sweeps."""
-    generator, hits = np.random.default_rng(0), 0
-    pairs = pairs_of(write_measures(tmp_path / "s.csv", {"x@l2": lambda cell, g: 0.0}, design(batches=[32])))
-    tasks = pairs.a.task_codes()
-    for _ in range(100):
-        effect = 1 + 0.5 * generator.normal(size=10)[tasks] + 0.5 * generator.normal(size=30)
-        pairs.a.values["x@l2"], pairs.b.values["x@l2"] = np.zeros(30), effect
-        found = next(one for one in differences(pairs, 200) if one.measure == "x@l2")
-        hits += found.bootstrap[0] <= 1 <= found.bootstrap[1]
-    assert 85 <= hits < 100
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((0.0, 0.001, -0.001), "no difference (equivalent within 0.01)"),
+        ((0.030, 0.031, 0.032), "difference"),
+        ((0.02, -0.01, 0.005), "undecided"),
+        ((0.004, 0.016), "undecided"),  # with one degree of freedom
+    ],
+)
+def test_what_is_said_of_auroc(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], gains: tuple[float, ...], said: str
+) -> None:
+    cells = [
+        cell | {"auroc": 0.8 + 0.01 * cell["normal"] + gains[cell["seed"]] * (cell["loss"] == "l2-lamp")}
+        for cell in design(digits=range(4), seeds=range(len(gains)))
+    ]
+    path, out = write_measures(tmp_path / "s.csv", KNOWN, cells), tmp_path / "c.csv"
+    main([str(path), "--a", "loss=l2", "--b", "loss=l2-lamp", "--resamples", "100", "--out", str(out)])
+    assert f"AUROC: {said}; two one-sided t tests over {len(gains)} seeds within ±0.01" in capsys.readouterr().out
+    with out.open() as file:
+        rows = {row["measure"]: row for row in csv.DictReader(file)}
+    assert rows["auroc"]["verdict"] == said
+    assert rows["double@l2"]["verdict"] == rows["double@l2"]["margin"] == ""
+    low, high = stats.ttest_1samp(gains, 0).confidence_interval()
+    assert (float(rows["auroc"]["low"]), float(rows["auroc"]["high"])) == pytest.approx((low, high))
+
+
+def test_signs_are_turned_where_smaller_is_sharper(tmp_path: Path) -> None:
+    measures = {"radius_double@l2": KNOWN["double@l2"], "trace@l2": KNOWN["double@l2"]}
+    found = compare(write_measures(tmp_path / "s.csv", measures))
+    radius, trace = found["radius_double@l2"], found["trace@l2"]
+    turned = sharper_up(radius)
+    assert sharper_up(trace) is trace
+    assert turned.difference == -radius.difference
+    assert (turned.student.low, turned.student.high) == (-radius.student.high, -radius.student.low)
+    assert turned.bootstrap == (-radius.bootstrap[1], -radius.bootstrap[0])
+    assert turned.ratio == pytest.approx((0.5, 0.5, 0.5))
+    assert str(turned.signs) == "0/0/10"
+    assert sharper_up(turned).standardized == radius.standardized
 
 
 def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,14 +213,14 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.Captur
     )
     assert "double@l2: noise of measurement is at most" in printed
     assert "an upper bound, about twice too large where both were measured along the same directions" in printed
-    assert "3 training seeds: resampling them gives 2/3 of the variance" in printed
     assert "differences of units" not in printed  # no measure @own
     main([*groups, "--json"])
     found = json.loads(capsys.readouterr().out)["differences"]
     assert found[-1]["difference"] is None
     main([*groups, "--where", "seed=1", "--where", "normal=1"])
     text = capsys.readouterr().out
-    assert "— Student: 1 training seed, fewer than 3." in text
+    assert "— 95% seeds: one training seed." in text
+    assert "AUROC: undecided; 1 training seed that all cells have, two are needed." in text
     assert "— bootstrap: one digit and one seed leave nothing to resample." in text
 
 
@@ -197,6 +228,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path = write_measures(tmp_path / "s.csv", MEASURES, design(digits=[1, 2]))
     groups = (path, "--a", "loss=l2", "--b", "loss=l2-lamp")
     cases = {
+        (*groups, "--margin", "0"): "--margin: expected a difference of AUROC above 0, below 1, found 0",
         (*groups, "--precision", "0"): "--precision: expected a share above 0, at most 1, found 0",
         (*groups, "--resamples", "9"): "--resamples: expected at least 100, found 9",
         (*groups, "--seed", "-1"): "--seed: expected at least 0, found -1",

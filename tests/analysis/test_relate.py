@@ -30,18 +30,24 @@ def test_the_table_says_what_the_long_one_holds(results: Path, capsys: pytest.Ca
     assert [row[0] for row in rows] == [name for name in MEASURES if ":" not in name]
     with out.open() as file:
         long = {(row["measure"], row["statistic"]): row for row in csv.DictReader(file)}
-    within = long["trace@l2", "spearman_within"]
     row = rows[1]
-    assert row[header.index("within digit")] == f"{float(within['value']):+.2f}"
-    assert row[header.index("within digit") + 1] == f"{float(within['low']):+.2f} to {float(within['high']):+.2f}"
-    assert row[header.index("n")] == within["n"] == "90"
-    tested = long["trace@l2", "spearman_within_loss"]
-    place = header.index("within digit and loss")
-    assert row[place] == f"{float(tested['value']):+.2f}"
-    assert row[place + 1] == f"{float(tested['low']):+.2f} to {float(tested['high']):+.2f}"
-    assert float(row[place + 2]) == pytest.approx(float(tested["p"]), abs=0.005)
+    assert row[header.index("n")] == long["trace@l2", "spearman"]["n"] == "90"
+    for name, statistic in (
+        ("within digit", "spearman_within"),
+        ("within digit and loss", "spearman_within_loss"),
+        ("seed alone", "seed_alone"),
+        ("granulated Kendall", "granulated:mean"),
+    ):
+        found, place = long["trace@l2", statistic], header.index(name)
+        assert row[place] == f"{float(found['value']):+.2f}"
+        assert header[place + 1] == "95% seeds"
+        assert row[place + 1] == f"{float(found['low']):+.2f} to {float(found['high']):+.2f}"
+        assert header[place + 2].startswith("95% digits")
+        assert row[place + 2] == f"{float(found['digits_low']):+.2f} to {float(found['digits_high']):+.2f}"
+    tested = long["trace@l2", "seed_alone"]
+    assert float(row[header.index("p")]) == pytest.approx(float(tested["p"]), abs=0.005)
     assert float(tested["p_corrected"]) >= float(tested["p"])
-    assert within["p"] == ""
+    assert long["trace@l2", "spearman_within"]["p"] == ""
     assert set(rows[4][2:]) == {"—"}  # the constant measure
     assert "# — constant@l2, spearman: it is the same for all checkpoints." in printed
     assert "Corrected: for the 5 measures here" in printed
@@ -69,14 +75,14 @@ def test_notes_say_what_was_given_and_permuted(tmp_path: Path, capsys: pytest.Ca
     own, made = "differences of units", "Made of AUROC itself, and so not tested: auroc_radius@l2."
     main([path, *QUICK])
     text = capsys.readouterr().out
-    for words in ("given training L2, batch size and loss:", "within each digit and loss,", own, made):
+    for words in ("given training L2, batch size and loss:", "batch sizes and losses are never exchanged", own, made):
         assert words in text
-    assert "3 training seeds: resampling them gives 2/3 of the variance between seeds" in text
-    assert "less negative curvature for lambda_min" in text
+    assert "3 training seeds: of what a seed does to all digits alike, no permutation of seeds can give a p" in text
+    assert "below 0.17, so that p leaves it out" in text
+    assert "flatter for radius_double, radius_level, area_double, area_level, lambda_min, auroc_radius" in text
     main([path, *QUICK, "--where", "loss=l2", "--where", "batch_size=32", "--measures", "half_curvature", "trace"])
     text = capsys.readouterr().out
-    for words in ("Partial: given training L2: ", "AUROC within each digit, of the coefficient within digit,"):
-        assert words in text
+    assert "Partial: given training L2: " in text
     assert "within digit and loss" not in text.lower()
     assert own not in text
     assert made not in text
@@ -84,14 +90,29 @@ def test_notes_say_what_was_given_and_permuted(tmp_path: Path, capsys: pytest.Ca
 
 def test_few_digits_or_seeds_are_cautioned_of(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = {
-        ("normal!=0",): "4 digits: so few clusters make intervals too narrow",
+        ("normal!=0",): "4 digits: so few clusters make intervals over digits too narrow",
         ("normal=1",): "One digit: intervals are over its training seeds alone",
-        ("seed=1",): "One training seed: intervals are over digits alone",
+        ("seed=1",): "One training seed: no interval over seeds, no p; those of 95% digits and seeds are over digits",
+        ("seed!=1",): "Two training seeds: 95% seeds is Student's with one degree of freedom",
         ("normal=1", "seed=1"): "one digit and one seed leave nothing to resample",
     }
     for conditions, note in expected.items():
         main([str(results), *QUICK, *(word for condition in conditions for word in ("--where", condition))])
         assert note in capsys.readouterr().out
+
+
+def test_signs_are_turned_in_the_table_and_kept_in_the_file(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = results.with_name("r.csv")
+    tables = []
+    for options in ((), ("--sharper-up",)):
+        main([str(results), *QUICK, "--format", "csv", "--out", str(out), *options])
+        lines = capsys.readouterr().out.splitlines()
+        tables.append(({line.split(",")[0]: line.split(",") for line in lines if "@" in line[:20]}, out.read_text()))
+    (plain, kept), (turned, again) = tables
+    assert kept == again
+    assert list(turned) == [name.replace("lambda_min@l2", "−lambda_min@l2") for name in plain]
+    assert float(turned["−lambda_min@l2"][2]) == -float(plain["lambda_min@l2"][2])
+    assert turned["trace@l2"] == plain["trace@l2"]
 
 
 def test_bad_input_is_one_line(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,12 +70,30 @@ def test_histories_are_cut_to_a_match() -> None:
     assert until_updates(history, 0.5) == []
     assert common_updates([history, history[:2], []]) == 2
     crossing = first_crossing(history, 3.5)
-    assert (crossing.updates, crossing.censored) == (4, False)
-    assert list(until_crossing(history, 3.5)) == history[:3]
+    assert (crossing.index, crossing.censored) == (2, False)
+    share = math.log(4 / 3.5) / math.log(4 / 3)  # of the way from the second evaluation to the third
+    assert crossing.updates == pytest.approx(2 ** (1 + share))
+    left = until_crossing(history, 3.5)
+    assert [(at.train_l2, at.updates) for at in left] == [(5, 1), (4, 2), (3.5, crossing.updates)]
     never = first_crossing(history, 1)
     assert (never.updates, never.censored) == (8, True)
     assert list(until_crossing(history, 1)) == []
     assert first_crossing(evaluations([NAN, 1]), 1).updates == 2
+    assert first_crossing(history, 3).at == history[2]
+    assert first_crossing(history, 9).at == history[0]
+
+
+def test_equal_fit_is_equal_whatever_the_speed() -> None:
+    """Two losses whose AUROC is the same function of the L2, one falling twice as fast: no difference at any fit."""
+    auroc = lambda l2: 0.9 - 0.05 * math.log(l2)  # noqa: E731
+    slow, fast = ([64 * rate**k for k in range(9)] for rate in (0.7, 0.49))
+    histories = [evaluations(values, [auroc(value) for value in values]) for values in (slow, fast)]
+    for threshold in (50, 35, 20, 5):
+        found = [first_crossing(history, threshold).at for history in histories]
+        assert [at.train_l2 for at in found if at] == [threshold] * 2
+        for at in found:
+            assert at is not None
+            assert at.auroc == pytest.approx(auroc(threshold), abs=1e-12)
 
 
 def test_curves_are_compared_where_both_were_evaluated() -> None:
@@ -149,7 +167,7 @@ def test_a_task_without_runs_makes_the_mean_missing(tmp_path: Path, capsys: pyte
     of_averages = list(csv.DictReader((folder / "p_averages.csv").open()))
     assert {(row["mean"], row["status"]) for row in of_averages} == {("", "missing: no pair of 4")}
     text = shown(capsys, "table1", folder / "results.csv", "--averages", folder / "p_averages.csv", "--format", "csv")
-    assert rows_of(text)["gain: 95% interval"][1] == "missing"
+    assert rows_of(text)["gain: 95% interval, images and seeds"][1] == "missing"
 
 
 def test_every_table_says_how_it_was_made(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +205,10 @@ def test_protocols_and_matches_change_the_table(sweep: Path, capsys: pytest.Capt
     assert fit["L2: censored runs"] == ["6", "5", "–", "6", "–", "–"]
     assert fit["L2-LAMP: censored runs"] == ["0", "0", "–", "0", "–", "–"]
     assert fit["ours: gain"][0] == "missing"
-    assert gains("--matching", "fit", "--threshold", "3")["epoch, mean"][0] == "3.5"
+    # 3 lies between epochs 3 and 4 of L2, and between 2 and 3 of LAMP; ln L2 is linear in the epoch
+    shares = (2 * math.log(20 / 3) - 3, 4 / 3 * math.log(20 / 3) - 2)
+    epochs = [first ** (1 - share) * (first + 1) ** share for first, share in zip((3, 2), shares, strict=True)]
+    assert gains("--matching", "fit", "--threshold", "3")["epoch, mean"][0] == f"{sum(epochs) / 2:.4g}"
 
 
 def test_pairs_are_paired_delong_and_tables_use_them(
@@ -213,11 +234,11 @@ def test_pairs_are_paired_delong_and_tables_use_them(
     assert float(row["auroc_lamp"]) == pytest.approx(auroc(scores[1][labels == 0], scores[1][labels == 1]).value)
 
     table = rows_of(shown(capsys, "table1", tmp_path / "t.csv", "--format", "csv"))
-    low, high = map(float, table["gain: 95% interval"][0].split(" to "))
+    low, high = map(float, table["gain: 95% interval, images and seeds"][0].split(" to "))
     assert low < float(table["ours: gain"][0]) < high
     assert table["runs: better/worse by paired DeLong"][1].endswith(" of 5")
     oracle = shown(capsys, "table1", tmp_path / "t.csv", "--format", "csv", "--protocol", "oracle")
-    assert "gain: 95% interval" not in rows_of(oracle)
+    assert "gain: 95% interval, images and seeds" not in rows_of(oracle)
     assert "No interval of the means" in oracle
 
 
@@ -317,7 +338,9 @@ def test_claims_count_what_is_censored(sweep: Path) -> None:
     assert of_128.signs.tolist() == [1, 1, 1]
     assert of_128.ratios == []
     both = crossings(cells, histories, cells.groups[0], 3)
-    assert both.ratios == [0.75] * 6
+    shares = (2 * math.log(20 / 3) - 3, 4 / 3 * math.log(20 / 3) - 2)  # of the way from epoch 3 to 4, from 2 to 3
+    base, lamp = (first ** (1 - share) * (first + 1) ** share for first, share in zip((3, 2), shares, strict=True))
+    assert both.ratios == pytest.approx([lamp / base] * 6, rel=1e-6)  # files have six digits
     neither = crossings(cells, histories, cells.groups[0], 0.1)
     assert (neither.censored_base, neither.censored_lamp) == (6, 6)
     assert np.isnan(neither.signs).all()

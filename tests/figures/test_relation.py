@@ -8,7 +8,7 @@ import pytest
 from analysis import compare, relate
 from analysis.relation.measured import read_checkpoints
 from analysis.relation.relations import read_relations
-from figures.parts.forest import Effect, draw_forest, read_effects
+from figures.parts.forest import Effect, draw_forest, read_effects, sharper_up, within_reach
 from figures.parts.heatmap import draw_heatmap, excludes_zero, read_cells
 from figures.relation import draw_scatter, main
 from tests.made_measures import MEASURES, design, write_measures
@@ -94,7 +94,7 @@ def test_scatter_of_a_measure_that_is_negative_somewhere_is_linear(results: Path
 def test_heatmap_prints_every_value_and_marks_those_apart_from_zero(results: Path) -> None:
     out = results.with_name("r.csv")
     relate.main([str(results), "--resamples", "100", "--permutations", "99", "--out", str(out)])
-    measures, statistics, cells = read_cells(out, ["trace@l2", "half_curvature@l2", "constant@l2"])
+    measures, statistics, cells = read_cells(out, ["trace@l2", "half_curvature@l2", "constant@l2"], up=False)
     assert measures == ["half_curvature@l2", "trace@l2", "constant@l2"]
     ax = draw_heatmap(measures, statistics, cells).axes[0]
     image = ax.images[0]
@@ -115,6 +115,27 @@ def test_heatmap_prints_every_value_and_marks_those_apart_from_zero(results: Pat
     assert columns[statistics.index("spearman_within_loss")] == "Spearman\ndigit, loss"
     assert set(texts[2]) == {"—"}
     assert [label.get_text() for label in ax.get_yticklabels()] == measures
+
+
+def test_up_means_sharper_in_the_heat_map(results: Path) -> None:
+    out = results.with_name("r.csv")
+    relate.main([str(results), "--resamples", "100", "--permutations", "99", "--out", str(out)])
+    kept, turned = read_cells(out, ["lambda_min", "trace"], up=False), read_cells(out, ["lambda_min", "trace"])
+    assert kept[0] == ["trace@l2", "lambda_min@l2"]
+    assert turned[0] == ["trace@l2", "−lambda_min@l2"]
+    np.testing.assert_array_equal(turned[2][0], kept[2][0])
+    np.testing.assert_array_equal(turned[2][1], -kept[2][1][:, [0, 2, 1]])
+    bar = draw_heatmap(*turned).axes[1]
+    assert bar.get_ylabel() == "correlation with AUROC, up: sharper detects better"
+
+
+def test_the_forest_turns_signs_and_keeps_wide_bounds_from_the_axis() -> None:
+    effect = Effect("radius_double@l2", (2.0, 1.5, 4.0), (1.0, 0.5, 2.0))
+    assert sharper_up(effect) == Effect("−radius_double@l2", (0.5, 0.25, 1 / 1.5), (-1.0, -2.0, -0.5))
+    wide = [Effect("a@l2", (2, 1e-9, 1e9), (1, -5, 7)), Effect("b@l2", (1.5, 1.2, np.inf), (1, 0, 2))]
+    assert within_reach([one.ratio for one in wide]) == [2, 1.5, 1.2]
+    left = draw_forest(wide).axes[0]
+    assert 0.5 < left.get_xlim()[0] < left.get_xlim()[1] < 3
 
 
 def test_intervals_that_exclude_zero() -> None:

@@ -15,7 +15,7 @@ ReductionName = Literal["mean", "sum", "pixel-mean"]
 ModelName = Literal["autoencoder"]
 OptimizerName = Literal["adam", "rmsprop", "sgd"]
 AugmentName = Literal["none", "flips"]
-EvaluateName = Literal["epoch", "log"]
+EvaluateName = Literal["epoch", "log", "decade"]
 
 MAX_CHANNELS = 512
 DIGITS = 10
@@ -85,7 +85,8 @@ class RunConfig:
     seed: int = 0
     """Seed of initial weights and of the order of images."""
     evaluate: EvaluateName = "epoch"
-    """When the model is evaluated: after each epoch, or (log) after 1, 2, 4, … updates and epochs, and at the end."""
+    """When the model is evaluated: after each epoch; (log) after 1, 2, 4, … updates and epochs; or (decade) eight times
+    a decade of updates, and after each of the last five epochs. At the end in any case."""
 
     sam_rho: float = 0.0
     """Sharpness-aware minimization: take gradients so far up the slope, or below 0 down it; training/fitting/sam.py."""

@@ -1,5 +1,6 @@
 """One training run apart from its network: its images, their order, when it is evaluated, what was measured."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from training.fitting.checkpoint import Checkpoint
 from training.fitting.evaluation import evaluate, evaluate_pixels, is_finite, train_l2
 from training.runtime.command import RunError
 
+LAST_EPOCHS = 5
 LOOKS = 10  # an epoch, at the fit of a run that stops at one
 
 
@@ -126,10 +128,7 @@ class Run:
     @property
     def due(self) -> bool:
         """Whether the model is to be evaluated after the updates made so far."""
-        epoch, rest = divmod(self.updates, self.steps)
-        if self.config.evaluate == "epoch":
-            return rest == 0 or self.finished
-        return self.finished or is_power_of_two(self.updates) or (rest == 0 and is_power_of_two(epoch))
+        return self.finished or SCHEDULES[self.config.evaluate](self)
 
     def evaluate(self, model: nn.Module) -> Evaluation:
         """Measure `model` as it stands; raises RunError if it has diverged, naming epoch and step."""
@@ -167,6 +166,31 @@ class Run:
 
 def is_power_of_two(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
+
+
+def is_eighth_of_decade(number: int) -> bool:
+    """Whether `number` is 10^(k/8), rounded, for some k: 1, 2, 3, 4, 6, 7, 10, 13, 18, 24, 32, …"""
+    nearest = round(8 * math.log10(number)) if number > 0 else 0
+    return number > 0 and number == round(10 ** (nearest / 8))
+
+
+def at_epochs(run: Run) -> bool:
+    return run.updates % run.steps == 0
+
+
+def at_doublings(run: Run) -> bool:
+    epoch, rest = divmod(run.updates, run.steps)
+    return is_power_of_two(run.updates) or (rest == 0 and is_power_of_two(epoch))
+
+
+def at_decades(run: Run) -> bool:
+    """Eight a decade, which shows where AUROC turns; the last epochs, since one of them alone is a draw."""
+    epoch, rest = divmod(run.updates, run.steps)
+    return is_eighth_of_decade(run.updates) or (rest == 0 and epoch > run.config.epochs - LAST_EPOCHS)
+
+
+#: name -> whether a run is to be evaluated after the updates that it has made
+SCHEDULES: dict[str, Callable[[Run], bool]] = {"epoch": at_epochs, "log": at_doublings, "decade": at_decades}
 
 
 def flipped(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -22,6 +22,7 @@ PURPOSES = {
     "analysis": "Measure, test and tabulate",
     "figures": "Draw",
 }
+HOME = "landscape."  # of names that two packages have, its own keep the short one
 EXAMPLES = (
     "train --dataset mnist-mini --normal 3 --loss l2-lamp --epochs 5 --out runs/a",
     "surface --ckpt runs/a/checkpoint.pt --x=-1:1:17 --y=-1:1:17 --out runs/a/surface.h5",
@@ -57,14 +58,17 @@ def commands_of(packages: Sequence[str]) -> list[Command]:
 
 
 def short_names(commands: Sequence[Command]) -> dict[str, Command]:
-    """What each command is called: its own name, or with its package's where two share it."""
+    """What each command is called: its own name, or with its package's where two share it and it is not at home."""
     names = [command.name for command in commands]
-    return {one.name if names.count(one.name) == 1 else one.module: one for one in commands}
+    return {
+        one.name if names.count(one.name) == 1 or one.module.startswith(HOME) else one.module: one for one in commands
+    }
 
 
 def find_command(word: str, commands: Sequence[Command]) -> Command:
     """The command that `word` names, with or without its package; InputError with the nearest names if none or two."""
     found = [command for command in commands if word in (command.name, command.module)]
+    found = [command for command in found if command.module.startswith(HOME)] or found
     if len(found) == 1:
         return found[0]
     if found:

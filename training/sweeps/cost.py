@@ -1,6 +1,8 @@
 """Estimates of the time that training takes, for dry runs and progress; needs no torch."""
 
 import itertools
+import math
+from collections.abc import Callable
 
 from training.data.config import RunConfig, channels_at
 
@@ -12,12 +14,20 @@ TRAINING_IMAGES = {"mnist": 6000, "mnist-mini": 1000, "mvtec": 240, "folder": 10
 TEST_IMAGES = {"mnist": 10_000, "mnist-mini": 2000, "mvtec": 115, "folder": 1000}
 
 
+#: schedule -> about how many evaluations, of the numbers of updates and epochs
+EVALUATIONS: dict[str, Callable[[int, int], int]] = {
+    "epoch": lambda updates, epochs: epochs,
+    "log": lambda updates, epochs: updates.bit_length() + epochs.bit_length(),
+    "decade": lambda updates, epochs: min(updates, round(8 * math.log10(updates)) + min(epochs, 5)),
+}
+
+
 def estimated_seconds(config: RunConfig) -> float:
     """Seconds of a run on two CPU cores, within a factor of two or three, from its updates and operations."""
     images = TRAINING_IMAGES[config.dataset] * (10 if config.task == "classify" else 1)
     images = min(config.max_train or images, images)
     updates = config.epochs * -(-images * config.patches // config.batch_size)
-    evaluations = config.epochs if config.evaluate == "epoch" else updates.bit_length() + config.epochs.bit_length()
+    evaluations = EVALUATIONS[config.evaluate](updates, config.epochs)
     flops = flops_an_image(config)
     training = updates * SECONDS_AN_UPDATE + config.epochs * images * 3 * flops / FLOPS_A_SECOND
     training *= 1 if config.sam_rho == 0 else 2  # passes an update

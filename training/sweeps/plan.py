@@ -41,9 +41,10 @@ class PlannedRun:
     config: RunConfig
 
 
-def read_plan(path: Path) -> list[PlannedRun]:
+def read_plan(path: Path, changes: Sequence[str] = ()) -> list[PlannedRun]:
     """The runs that a sweep's file lists, in its order: the last setting of a grid varies fastest.
 
+    changes: settings `name=value` that replace the file's own, everywhere; values as in TOML, lists are varied.
     Raises InputError for a file that cannot be read, unknown settings or values, and runs listed twice.
     """
     try:
@@ -52,7 +53,29 @@ def read_plan(path: Path) -> list[PlannedRun]:
         raise InputError(f"{path}: expected a sweep's TOML file, found none: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: expected TOML, found an error: {error}") from None
-    return plan(content, str(path))
+    return plan(changed(content, changes), str(path))
+
+
+def changed(content: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """The tables of a sweep's file with the settings `name=value` in the place of its own.
+
+    >>> changed({"all": {"epochs": 5}, "grid": [{"seed": [0, 1], "loss": "l2"}]}, ["seed=2", "epochs=[1, 2]"])
+    {'all': {'epochs': [1, 2], 'seed': 2}, 'grid': [{'loss': 'l2'}]}
+    """
+    for change in changes:
+        name, equals, text = (part.strip() for part in change.partition("="))
+        if not equals or name not in FIELDS:
+            raise InputError(f"--set {change}: expected name=value with a setting of runs, found no such setting")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text  # a name without quotes
+        tables = {"all": content.get("all", {}), "grid": content.get("grid", [{}])}
+        if not isinstance(tables["all"], dict) or not all(isinstance(grid, dict) for grid in tables["grid"]):
+            return content  # plan() says what is wrong
+        grids = [{key: kept for key, kept in grid.items() if key != name} for grid in tables["grid"]]
+        content = {**content, "all": {**tables["all"], name: value}, "grid": grids}
+    return content
 
 
 def plan(content: dict[str, Any], where: str) -> list[PlannedRun]:

@@ -44,9 +44,10 @@ class State(Enum):
 class Records:
     """The state of each of `runs` under `folder`; on the root, the two tables."""
 
-    def __init__(self, folder: Path, runs: Sequence[PlannedRun]):
+    def __init__(self, folder: Path, runs: Sequence[PlannedRun], known: Path | None = None):
         self.folder = folder
         self.runs = runs
+        self._known = known_rows(known, runs) if known else {}
         self.results = folder / "results.csv"
         self._rows: dict[str, list[Any]] = {}
         self._histories: dict[str, list[list[Any]]] = {}
@@ -92,6 +93,9 @@ class Records:
         self._written = time.monotonic()
 
     def _look(self, run: PlannedRun) -> State:
+        if run.name in self._known:
+            self._rows[run.name], self._histories[run.name] = self._known[run.name]
+            return State.DONE
         folder = self.folder / run.name
         config = list(vars(run.config).values())
         if failure := read_json(folder / FAILURE):
@@ -105,6 +109,45 @@ class Records:
         self._rows[run.name] = [run.name, *config, "done", "", *values]
         self._histories[run.name] = history_rows(run.name, folder / "history.csv")
         return State.DONE
+
+
+def known_rows(path: Path, runs: Sequence[PlannedRun]) -> dict[str, tuple[list[Any], list[list[Any]]]]:
+    """Of each of `runs` that is done in another results.csv, its row there and those of the history beside it.
+
+    The history of NAME.csv is NAME_history.csv, that of results.csv history.csv. Raises InputError if a file cannot be
+    used, or if a run of the same name had another config.
+    """
+    beside = path.with_name("history.csv" if path.name == "results.csv" else f"{path.stem}_history.csv")
+    rows = dict_rows(path, ("run", "status", *MEASURED[:1]))
+    histories: dict[str, list[list[Any]]] = {}
+    for row in dict_rows(beside, ("run",)):
+        histories.setdefault(row["run"], []).append([row["run"], *(row.get(column, "") for column in HISTORY)])
+    configs = {run.name: run.config for run in runs}
+    found = {}
+    for row in rows:
+        name = row["run"]
+        if name not in configs or row["status"] != "done":
+            continue
+        for field, value in vars(configs[name]).items():
+            if field in row and row[field] != str(value):
+                raise InputError(
+                    f"{path}: expected {name} with {field} {value}, found {row[field]}; leave the file out"
+                )
+        values = [row.get(COLUMN_OF.get(column, column), "") for column in MEASURED]
+        found[name] = [name, *vars(configs[name]).values(), "done", "", *values], histories.get(name, [])
+    return found
+
+
+def dict_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file by column; InputError if it is none or lacks a column."""
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise InputError(f"{path}: expected a table that training.sweep wrote, found none that can be read") from None
+    if rows and (missing := sorted(set(needed) - set(rows[0]))):
+        raise InputError(f"{path}: expected a table that training.sweep wrote, found no column {', '.join(missing)}")
+    return rows
 
 
 def write_failure(folder: Path, run: PlannedRun, error: str) -> None:

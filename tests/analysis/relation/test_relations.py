@@ -8,7 +8,15 @@ import pytest
 from scipy import stats
 
 from analysis.relation.measured import Checkpoints, read_checkpoints
-from analysis.relation.relations import Relation, hyperparameters, read_relations, relations, statistics
+from analysis.relation.relations import (
+    COLUMNS,
+    Relation,
+    hyperparameters,
+    read_relations,
+    relations,
+    sharper_up,
+    statistics,
+)
 from tests.made_measures import MEASURES, design, write_measures
 from training.runtime.command import InputError
 
@@ -38,12 +46,15 @@ def test_statistics_are_scipys_and_have_the_right_sign(tmp_path: Path) -> None:
         for statistic in ("spearman", "spearman_within", "spearman_within_loss", "partial_within", "granulated:mean"):
             relation = found[measure, statistic]
             assert relation.low < relation.value < relation.high
+            assert relation.digits_low < relation.value < relation.digits_high
             assert relation.n == 180
     strong, none = (found[name, "spearman_within_loss"] for name in ("half_curvature@l2", "trace@l2"))
-    assert math.isnan(found["trace@l2", "spearman_within"].p)
-    assert strong.high < -0.4
-    assert strong.p == strong.p_corrected == 1 / 200
+    assert strong.digits_high < -0.4
+    assert strong.high < 0
     assert none.low < 0 < none.high
+    assert math.isnan(none.p)
+    strong, none = (found[name, "seed_alone"] for name in ("half_curvature@l2", "trace@l2"))
+    assert strong.p == strong.p_corrected == 1 / 200
     assert none.p_corrected >= none.p > 0.05
 
 
@@ -51,18 +62,20 @@ def test_granulated_kendall_is_the_loop_over_the_design(tmp_path: Path) -> None:
     path = write_measures(tmp_path / "s.csv", MEASURES)
     data, found = read_checkpoints(path), relate(path)
     x, y = data.values["trace@l2"], data.values["auroc"]
-    names = ("batch_size", "loss", "seed")
-    assert sorted(hyperparameters(data)) == sorted(names)
+    assert sorted(hyperparameters(data)) == ["batch_size", "loss"]  # the seed is none
     psis = {}
-    for name in names:
+    for name, statistic in (
+        ("batch_size", "granulated:batch_size"),
+        ("loss", "granulated:loss"),
+        ("seed", "seed_alone"),
+    ):
         groups: dict[tuple, list[int]] = {}
         for row, cell in enumerate(design()):
             groups.setdefault(tuple(value for key, value in cell.items() if key != name), []).append(row)
         taus = [stats.kendalltau(x[rows], y[rows]).statistic for rows in groups.values()]  # without ties a = b
         psis[name] = np.mean(taus)
-        assert found["trace@l2", f"granulated:{name}"].value == pytest.approx(psis[name])
-        assert found["trace@l2", f"granulated:{name}"].n == len(groups)
-    # The seed is no hyperparameter, so the mean is of the other two.
+        assert found["trace@l2", statistic].value == pytest.approx(psis[name])
+        assert found["trace@l2", statistic].n == len(groups)
     mean = (psis["batch_size"] + psis["loss"]) / 2
     assert found["trace@l2", "granulated:mean"].value == pytest.approx(mean)
     assert mean != pytest.approx((mean * 2 + psis["seed"]) / 3)
@@ -79,12 +92,12 @@ def test_difficulty_of_digits_and_undertraining_are_told_from_sharpness(tmp_path
         "fit@l2": lambda cell, g: cell["train_l2"] + 2 * g.normal(),
     }
     found = relate(write_measures(tmp_path / "s.csv", measures, cells))
-    assert found["digit@l2", "spearman"].low > 0.5
+    assert found["digit@l2", "spearman"].digits_low > 0.5
     assert found["digit@l2", "spearman_within"].low < 0 < found["digit@l2", "spearman_within"].high
-    assert found["digit@l2", "spearman_within_loss"].p > 0.05
+    assert found["digit@l2", "seed_alone"].p > 0.05
     assert found["fit@l2", "spearman_within"].high < -0.3
     assert abs(found["fit@l2", "partial_within"].value) < 0.15
-    assert found["fit@l2", "partial_within"].low < 0 < found["fit@l2", "partial_within"].high
+    assert found["fit@l2", "partial_within"].digits_low < 0 < found["fit@l2", "partial_within"].digits_high
 
 
 def test_a_difference_between_losses_is_no_relation_within_them(tmp_path: Path) -> None:
@@ -96,10 +109,9 @@ def test_a_difference_between_losses_is_no_relation_within_them(tmp_path: Path) 
     path = write_measures(tmp_path / "s.csv", measures, cells)
     found = relate(path)
     assert found["x@own", "spearman_within"].low > 0.5  # the difference
-    tested, partial = found["x@own", "spearman_within_loss"], found["x@own", "partial_within"]
-    assert tested.low < 0 < tested.high
-    assert tested.p > 0.05
-    assert math.isnan(found["x@own", "spearman_within"].p)
+    within_loss, partial = found["x@own", "spearman_within_loss"], found["x@own", "partial_within"]
+    assert within_loss.low < 0 < within_loss.high
+    assert found["x@own", "seed_alone"].p > 0.05
     assert abs(found["x@own", "partial"].value) < 0.2
     assert partial.low < 0 < partial.high
     # The residuals of ranks on training L2, batch size and the loss, by least squares.
@@ -113,7 +125,7 @@ def test_a_difference_between_losses_is_no_relation_within_them(tmp_path: Path) 
     assert found["x@own", "partial"].value == pytest.approx(np.corrcoef(left.T)[0, 1])
     alone = relate(write_measures(tmp_path / "l2.csv", measures, [c for c in cells if c["loss"] == "l2"]))
     assert ("x@own", "spearman_within_loss") not in alone
-    assert 0 < alone["x@own", "spearman_within"].p <= 1
+    assert 0 < alone["x@own", "seed_alone"].p <= 1
 
 
 def test_what_is_made_of_auroc_is_shown_but_not_tested(tmp_path: Path) -> None:
@@ -122,7 +134,7 @@ def test_what_is_made_of_auroc_is_shown_but_not_tested(tmp_path: Path) -> None:
     without = relate(write_measures(tmp_path / "w.csv", MEASURES))
     assert both["auroc_radius@l2", "spearman_within_loss"].value > 0.8
     assert all(math.isnan(row.p) for (name, _), row in both.items() if name == "auroc_radius@l2")
-    assert both["trace@l2", "spearman_within_loss"].p_corrected <= 1
+    assert both["trace@l2", "seed_alone"].p_corrected <= 1
     assert list(without) == [key for key in both if key[0] != "auroc_radius@l2"]
 
 
@@ -167,20 +179,21 @@ def test_measures_that_say_nothing_say_why(tmp_path: Path) -> None:
         "endless@l2": lambda cell, g: math.inf if cell["quality"] > 0 else -cell["quality"],
     }
     found = relate(write_measures(tmp_path / "s.csv", measures))
-    for statistic in statistics(["loss", "batch_size", "seed"], within_loss=True):
+    for statistic in statistics(["loss", "batch_size"], within_loss=True):
         assert found["constant@l2", statistic].why == "it is the same for all checkpoints"
         assert found["seldom@l2", statistic].why == "fewer than 4 checkpoints have it"
         assert math.isnan(found["seldom@l2", statistic].value)
     assert "leave nothing of it" in found["of_fit@l2", "partial"].why
     assert found["endless@l2", "spearman_within"].value > 0.4  # ranks can be had of infinite values
-    assert math.isnan(found["constant@l2", "spearman_within"].p)
+    assert math.isnan(found["constant@l2", "seed_alone"].p)
 
 
 def test_missing_rows_leave_the_others_as_they_are(tmp_path: Path) -> None:
     missing = MEASURES | {"trace@l2": lambda cell, g: "" if cell["seed"] == 2 else cell["quality"] ** 3}
     found = relate(write_measures(tmp_path / "s.csv", missing))
-    whole = found["trace@l2", "spearman_within_loss"]
-    assert (whole.n, whole.value, whole.p) == (120, pytest.approx(1), 1 / 200)
+    whole, tested = found["trace@l2", "spearman_within_loss"], found["trace@l2", "seed_alone"]
+    assert (whole.n, whole.value) == (120, pytest.approx(1))
+    assert (tested.n, tested.value, tested.p) == (60, pytest.approx(1), 1 / 200)  # cells of two seeds
     assert found["half_curvature@l2", "spearman"].n == 180
 
 
@@ -198,7 +211,8 @@ def test_one_digit_one_seed(tmp_path: Path) -> None:
     one = relate(write_measures(tmp_path / "a.csv", MEASURES, design(digits=[3])))
     assert one["trace@l2", "spearman"].value == one["trace@l2", "spearman_within"].value
     assert one["trace@l2", "spearman"].low < one["trace@l2", "spearman"].high  # over seeds
-    assert math.isnan(one["trace@l2", "granulated:mean"].low)  # over digits
+    assert math.isnan(one["trace@l2", "granulated:mean"].digits_low)
+    assert math.isnan(one["trace@l2", "seed_alone"].p)
     alone = relate(write_measures(tmp_path / "b.csv", MEASURES, design(digits=[3], seeds=[0])))
     assert not math.isnan(alone["trace@l2", "spearman"].value)
     assert math.isnan(alone["trace@l2", "spearman"].low)
@@ -261,6 +275,54 @@ def test_the_long_table_is_read_back(tmp_path: Path) -> None:
         ours = [value for name, value in vars(one).items() if name != "why"]
         theirs = [value for name, value in vars(other).items() if name != "why"]
         assert str(ours) == str(theirs)
-    (tmp_path / "r.csv").write_text("measure,statistic,value,low,high,p,p_corrected,n\na@l2,spearman,x,,,,,3\n")
+    (tmp_path / "r.csv").write_text(",".join(COLUMNS) + "\na@l2,spearman,x,,,,,,,3\n")
     with pytest.raises(InputError, match="line 2: expected a number as value, found 'x'"):
         read_relations(tmp_path / "r.csv")
+
+
+def test_two_seeds_have_no_interval_of_what_differs_between_them_alone(tmp_path: Path) -> None:
+    found = relate(write_measures(tmp_path / "s.csv", MEASURES, design(seeds=range(2))))
+    alone = found["half_curvature@l2", "seed_alone"]
+    assert math.isnan(alone.low)
+    assert alone.digits_low < alone.value < alone.digits_high < 0
+    assert alone.p == 1 / 200
+    within = found["half_curvature@l2", "spearman_within_loss"]
+    assert within.low <= within.value <= within.high  # with one degree of freedom
+
+
+def test_seeds_left_out_are_those_of_the_rows_left_out(tmp_path: Path) -> None:
+    """Student's from coefficients of the checkpoints without each seed, computed as if there were no others."""
+    path = write_measures(tmp_path / "s.csv", MEASURES)
+    data, found = read_checkpoints(path), relate(path)
+    seeds = data.seed_codes()
+    for statistic in (
+        "spearman",
+        "kendall_within",
+        "partial_within",
+        "seed_alone",
+        "granulated:loss",
+        "granulated:mean",
+    ):
+        without = []
+        for seed in range(3):
+            rows = relations(data.taken(np.flatnonzero(seeds != seed)), resamples=100, permutations=99)
+            without.append(next(r.value for r in rows if (r.measure, r.statistic) == ("trace@l2", statistic)))
+        half = stats.t.ppf(0.975, 2) * math.sqrt(2 / 3 * np.var(without) * 3)
+        relation = found["trace@l2", statistic]
+        limits = max(relation.value - half, -1), min(relation.value + half, 1)
+        assert (relation.low, relation.high) == pytest.approx(limits)
+
+
+def test_signs_are_turned_where_smaller_is_sharper() -> None:
+    radius = Relation("radius_double@l2", "spearman", 0.3, 0.1, 0.6, -0.2, 0.7, 0.01, 0.02, 9)
+    turned = sharper_up(radius)
+    assert vars(turned) == vars(radius) | {
+        "value": -0.3,
+        "low": -0.6,
+        "high": -0.1,
+        "digits_low": -0.7,
+        "digits_high": 0.2,
+    }
+    assert sharper_up(turned) == radius
+    curvature = Relation("trace@own", "spearman", 0.3, 0.1, 0.6)
+    assert sharper_up(curvature) is curvature

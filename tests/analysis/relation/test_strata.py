@@ -39,11 +39,14 @@ def test_strata_part_all_checkpoints_by_digit_and_loss(tmp_path: Path) -> None:
         },
     }
     assert list(found) == list(expected)
-    for form, (itself, resampled) in found.items():
+    for form, (itself, resampled, without) in found.items():
         assert {frozenset(rows.tolist()) for rows in itself.rows} == expected[form]
         np.testing.assert_array_equal(itself.pooled(), np.ones((1, 54)))  # every checkpoint once
         assert resampled is not None
         np.testing.assert_array_equal(resampled.pooled(), draws.pooled())
+        assert without is not None
+        left_out = [[float(c["seed"] != seed) for c in cells] for seed in range(3)]
+        np.testing.assert_array_equal(without.pooled(), left_out)
     alone = data.taken(np.flatnonzero(loss_codes(data) == 0))
     assert list(forms(alone, None)) == ["", WITHIN]
 

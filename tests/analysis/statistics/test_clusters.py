@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.clusters import can_draw, draw_clusters, few_seeds, mean_over_tasks, percentile_interval
+from analysis.statistics.clusters import can_draw, draw_clusters, mean_over_tasks, percentile_interval
 from analysis.statistics.correlations import spearman
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -61,12 +61,8 @@ def test_draws_of_too_few_different_rows_are_left_out() -> None:
     np.testing.assert_array_equal(np.isnan(counted), different < 3)
 
 
-def test_few_seeds_are_cautioned_of() -> None:
-    assert few_seeds(1) == few_seeds(5) == []
-    assert few_seeds(2)[0].startswith("2 training seeds: resampling them gives 1/2 of the variance between seeds")
-    values = np.array(
-        [3.0, 8.0]
-    )  # unbiased variance of the mean: 25/2/2; of resamples, exactly, the mean of 0, 0, ±2.5
+def test_of_few_seeds_resamples_show_too_little_of_their_variance() -> None:
+    values = np.array([3.0, 8.0])  # unbiased variance of the mean: 25/2/2; of resamples, exactly, half of it
     draws = draw_clusters(np.zeros(2, int), np.arange(2), 20000, np.random.default_rng(6))
     means = draws.mean_within(lambda rows, weights: weights @ values[rows] / weights.sum(1), values < 99, least=1)
     assert means.var() == pytest.approx(values.var(ddof=1) / 2 / 2, rel=0.05)

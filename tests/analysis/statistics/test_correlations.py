@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics.correlations import granulated_kendall, kendall, partial_spearman, spearman, weighted_ranks
 from analysis.statistics import correlations
+from analysis.statistics.correlations import granulated_kendall, kendall, partial_spearman, spearman, weighted_ranks
 
 pytestmark = pytest.mark.filterwarnings("error")
 

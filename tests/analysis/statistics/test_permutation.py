@@ -1,4 +1,4 @@
-"""Permutation tests against all permutations, scipy's coefficients and a slow step-down; the error rate kept."""
+"""Crossed permutation tests against all permutations, scipy's ranks and a slow step-down; the error rate kept."""
 
 import itertools
 
@@ -6,46 +6,95 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics.permutation import permutation_tests, permuted_within, statistics_of, step_down
+from analysis.statistics.permutation import (
+    crossed,
+    crossed_tests,
+    least_p_of_seeds,
+    permuted,
+    residual_ranks,
+    step_down,
+)
+from tests.analysis.statistics.made_sweeps import Sweeps
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def test_the_statistic_is_the_mean_of_scipys_within_strata() -> None:
-    generator = np.random.default_rng(0)
-    x, y = generator.integers(5, size=(2, 20)).astype(float)
-    strata = np.repeat([0, 1], [12, 8])
-    missing = x.copy()
-    missing[[2, 15]] = np.nan
-    found = statistics_of(np.stack([x, missing]), y[None, :], strata)[0]
-    for value, column in zip(found, (x, missing), strict=True):
-        parts = [(strata == s) & ~np.isnan(column) for s in (0, 1)]
-        assert value == pytest.approx(np.mean([stats.spearmanr(column[rows], y[rows]).statistic for rows in parts]))
+def design(seeds: int, digits: int, conditions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Digit, seed and condition of each row, seeds slowest."""
+    of_seed, of_digit, of_condition = np.indices((seeds, digits, conditions)).reshape(3, -1)
+    return of_digit, of_seed, of_condition
 
 
-def test_p_is_that_of_all_permutations() -> None:
-    x = np.array([1.0, 2, 3, 4, 1, 2, 3])
-    y = np.array([1.0, 3, 2, 4, 7, 9, 8])
-    strata = np.array([0, 0, 0, 0, 1, 1, 1])
+def test_ranks_are_scipys_within_a_cell_less_their_mean_over_digits() -> None:
+    values = np.random.default_rng(0).integers(4, size=(5, 3, 2)).astype(float)
+    values[0, 1, 0] = np.inf
+    values[3, 1, 0] = np.inf  # a tie
+    values[2, 2, 1] = np.nan
+    ranks = np.zeros_like(values)
+    for digit, condition in np.ndindex(3, 2):
+        cell = values[:, digit, condition]
+        there = ~np.isnan(cell)
+        centred = stats.rankdata(cell[there]) - (there.sum() + 1) / 2
+        ranks[there, digit, condition] = centred / np.sqrt((centred**2).sum())
+    np.testing.assert_allclose(residual_ranks(values), ranks - ranks.mean(axis=1, keepdims=True), atol=1e-15)
+    assert not residual_ranks(np.ones((4, 3, 2))).any()
+
+
+def test_p_is_that_of_all_permutations_of_digits_and_of_seeds() -> None:
+    generator = np.random.default_rng(3)
+    x, y = generator.normal(size=(2, 3, 4, 2))
+    found = crossed_tests([x.ravel()], y.ravel(), *design(3, 4, 2), 19999, np.random.default_rng(0))
+    ranks_x, ranks_y = residual_ranks(x), residual_ranks(y)
     every = [
-        np.array([*first, *second])
-        for first in itertools.permutations(y[:4])
-        for second in itertools.permutations(y[4:])
+        np.corrcoef(ranks_x.ravel(), ranks_y[list(of_seeds)][:, list(of_digits)].ravel())[0, 1]
+        for of_seeds in itertools.permutations(range(3))
+        for of_digits in itertools.permutations(range(4))
     ]
-    statistics = np.abs(statistics_of(x[None, :], np.stack(every), strata)[:, 0])
-    observed = abs(statistics_of(x[None, :], y[None, :], strata)[0, 0])
-    truth = (statistics >= observed - 1e-9).mean()
-    found = permutation_tests([x], y, strata, 19999, np.random.default_rng(0))
-    assert found.p[0] == pytest.approx(truth, abs=0.015)
+    assert len(every) == 144
+    assert found.statistic[0] == pytest.approx(every[0])
+    truth = (np.abs(every) >= abs(every[0]) - 1e-9).mean()
+    # 4 standard deviations of a share of 19,999 draws
+    assert found.p[0] == pytest.approx(truth, abs=4 * np.sqrt(truth * (1 - truth) / 19999) + 1 / 20000)
     assert found.p_corrected[0] == found.p[0]  # of one measure there is nothing to correct
 
 
-def test_outcomes_stay_in_their_stratum() -> None:
-    y, strata = np.arange(2500.0), np.repeat([0, 1], [1000, 1500])
-    (shuffled,) = permuted_within(y, strata, 3, np.random.default_rng(0))
-    np.testing.assert_array_equal(np.sort(shuffled[:, :1000]), np.tile(y[:1000], (3, 1)))
-    np.testing.assert_array_equal(np.sort(shuffled[:, 1000:]), np.tile(y[1000:], (3, 1)))
-    assert not np.array_equal(shuffled[0], shuffled[1])
+def test_whole_seeds_and_whole_digits_move_and_conditions_stay() -> None:
+    table = np.arange(2500.0 * 6).reshape(50, 50, 6)
+    (moved,) = permuted(table, 2, np.random.default_rng(0))
+    for one in moved:
+        assert not np.array_equal(one, table)
+        np.testing.assert_array_equal(np.diff(one, axis=2), 1)
+        of_seeds, of_digits = (one[:, 0, 0] // 300).astype(int), (one[0, :, 0] % 300 // 6).astype(int)
+        np.testing.assert_array_equal(one, table[of_seeds][:, of_digits])
+    assert sum(len(part) for part in permuted(table[:2, :2], 2500, np.random.default_rng(0))) == 2500
+
+
+def test_what_a_digit_a_condition_or_a_seed_has_alone_takes_no_part() -> None:
+    """A measure and an outcome that both have large effects of seeds, digits and conditions, and p as without."""
+    generator = np.random.default_rng(4)
+    x, y = generator.normal(size=(2, 2, 6, 3))
+    effects = 10 * generator.normal(size=(1, 6, 3))
+    plain = crossed_tests([x.ravel()], y.ravel(), *design(2, 6, 3), 999, np.random.default_rng(0))
+    moved = crossed_tests(
+        [(x + effects).ravel()], (y - effects).ravel(), *design(2, 6, 3), 999, np.random.default_rng(0)
+    )
+    assert moved.p[0] == plain.p[0]
+    shared = np.array([0.0, 100.0])[:, None, None]  # the second seed has more of both in every cell
+    nothing = crossed_tests([(x + shared).ravel()], (y + shared).ravel(), *design(2, 6, 3), 99, generator)
+    assert np.isnan(nothing.p[0])
+
+
+def test_incomplete_designs() -> None:
+    digits, seeds, conditions = design(3, 4, 2)
+    x = np.random.default_rng(5).normal(size=24)
+    kept = np.arange(24) != 7  # without one row of condition 1
+    rows = crossed(digits[kept], seeds[kept], conditions[kept])
+    assert rows.shape == (3, 4, 1)
+    assert not conditions[kept][rows].any()
+    for lonely in ((digits * 0, seeds), (digits, seeds * 0)):
+        places = np.arange(24)  # conditions of their own, so that no place has two rows
+        assert np.isnan(crossed_tests([x], x, *lonely, places, 99, np.random.default_rng(0)).p).all()
+    assert [least_p_of_seeds(count) for count in (2, 3, 4)] == [1, 1 / 6, 1 / 24]
 
 
 def test_step_down_is_the_slow_one() -> None:
@@ -66,12 +115,12 @@ def test_step_down_is_the_slow_one() -> None:
 def test_the_family_wise_error_rate_is_kept() -> None:
     """Eight measures, four of them alike, none related to the outcome: corrected, one is found in 5% of families."""
     generator = np.random.default_rng(2)
-    strata, found, uncorrected = np.repeat([0, 1, 2], 8), 0, 0
+    made, found, uncorrected = Sweeps(seeds=3, shared=1.0), 0, 0
     for _ in range(200):
-        shared = generator.normal(size=24)
-        measures = [generator.normal(size=24) for _ in range(4)]
-        measures += [shared + 0.5 * generator.normal(size=24) for _ in range(4)]
-        tests = permutation_tests(measures, strata + generator.normal(size=24), strata, 99, generator)
+        first, outcome = made.draw(generator)
+        measures = [made.draw(generator)[0] for _ in range(4)]
+        measures += [first + 0.5 * made.draw(generator)[0] for _ in range(4)]
+        tests = crossed_tests([m.ravel() for m in measures], outcome.ravel(), *made.labels(), 99, generator)
         found += tests.p_corrected.min() <= 0.05
         uncorrected += tests.p.min() <= 0.05
     assert found <= 200 * 0.05 + 3 * np.sqrt(200 * 0.05 * 0.95)
@@ -79,12 +128,13 @@ def test_the_family_wise_error_rate_is_kept() -> None:
 
 
 def test_a_strong_measure_does_not_hide_the_next() -> None:
-    """Step-down, and difficulty of the strata that would drown both if outcomes were permuted across."""
+    """Step-down, and difficulty of the digits that would drown both if it took part."""
     generator = np.random.default_rng(3)
-    strata = np.repeat(np.arange(5), 10)
-    quality = generator.normal(size=50)
-    measures = [quality, quality + 0.8 * generator.normal(size=50), generator.normal(size=50), np.ones(50)]
-    tests = permutation_tests(measures, quality + 100 * strata, strata, 999, generator)
+    quality = generator.normal(size=(3, 10, 4))
+    difficulty = 100 * np.arange(10)[:, None]
+    measures = [quality, quality + 0.5 * generator.normal(size=quality.shape), generator.normal(size=quality.shape)]
+    flat = [m.ravel() for m in (*measures, np.ones_like(quality))]
+    tests = crossed_tests(flat, (quality + difficulty).ravel(), *design(3, 10, 4), 999, generator)
     assert tests.statistic[0] == pytest.approx(1)
     np.testing.assert_allclose(tests.p_corrected[:2], 0.001)
     assert tests.p_corrected[2] > 0.05

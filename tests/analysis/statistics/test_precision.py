@@ -23,7 +23,7 @@ def test_noise_and_seeds_are_told_apart() -> None:
     values = np.zeros((6000, 2))
     values[:, 1] = 3 + 2 * generator.normal(size=6000) + generator.normal(size=6000)
     d = values[:, 1] + 10 * generator.normal(size=2000)[cells]  # cells differ, which is no spread of seeds
-    found = spread_of(d, np.ones(6000), cells, seeds, values)
+    found = spread_of(d, np.ones(6000), cells, seeds, values, cells)
     assert found.within == pytest.approx(5, rel=0.05)
     assert found.noise_share == pytest.approx(0.2, rel=0.05)
     assert found.between_seeds == pytest.approx(math.sqrt(5 / 2), rel=0.05)
@@ -35,13 +35,13 @@ def test_noise_and_seeds_are_told_apart() -> None:
 def test_seed_means_are_over_cells_that_have_all_seeds() -> None:
     d = np.array([1.0, 2.0, 30.0, 3.0, 5.0])
     cells, seeds = np.array([0, 0, 1, 2, 2]), np.array([1, 0, 0, 0, 1])
-    found = spread_of(d, np.full(5, NAN), cells, seeds, np.zeros((5, 2)))
+    found = spread_of(d, np.full(5, NAN), cells, seeds, np.zeros((5, 2)), np.zeros(5, int))
     assert found.of_seed.tolist() == [2.5, 3.0]
     assert found.within == pytest.approx((0.5 + 2) / 2)
     assert math.isnan(found.noise_share)
-    alone = spread_of(d[:1], np.ones(1), cells[:1], seeds[:1], np.zeros((1, 2)))
+    alone = spread_of(d[:1], np.ones(1), cells[:1], seeds[:1], np.zeros((1, 2)), cells[:1])
     assert math.isnan(alone.within)
-    nothing = spread_of(d[:0], d[:0], cells[:0], seeds[:0], np.zeros((0, 2)))
+    nothing = spread_of(d[:0], d[:0], cells[:0], seeds[:0], np.zeros((0, 2)), cells[:0])
     assert len(nothing.of_seed) == 0
     assert "no plan without two training seeds" in plan_text("x", nothing, 0.1)
 

@@ -49,6 +49,8 @@ def test_it_answers_in_under_a_second_without_torch(package: str) -> None:
 
 def test_names_are_found_with_and_without_their_package() -> None:
     assert find_command("surface", EVERY).module == "landscape.surface"
+    assert find_command("figures.surface", EVERY).module == "figures.surface"
+    assert find_command("surface", commands_of(("figures",))).module == "figures.surface"
     assert find_command("training.train", EVERY).module == "training.train"
     assert find_command("specification", commands_of(("figures",))).module == "figures.specification"
     with pytest.raises(InputError, match=r"found analysis\.specification and figures\.specification; name one"):

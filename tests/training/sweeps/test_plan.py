@@ -85,3 +85,16 @@ def test_stacks_keep_the_order_and_their_size() -> None:
     keys = ["a", "b", "a", None, "a", "b", None]
     numbers = [[run.config.normal for run in group] for group in stacks(runs, keys, 2)]
     assert numbers == [[0, 2], [1, 5], [3], [4], [6]]
+
+
+def test_settings_given_beside_the_file_take_the_place_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text('[all]\ndataset = "mnist-mini"\nepochs = 2\n[[grid]]\nseed = [0, 1]\nloss = ["l2", "l2-lamp"]\n')
+    runs = read_plan(path, ["seed=[4, 5, 6]", "epochs=7", "loss=l1", "normal = 3"])
+    assert [(run.config.seed, run.config.epochs, run.config.loss) for run in runs] == [(s, 7, "l1") for s in (4, 5, 6)]
+    assert {run.config.normal for run in runs} == {3}
+    for change in ("epoch=2", "epochs"):
+        with pytest.raises(InputError, match=f"--set {change}: expected name=value with a setting"):
+            read_plan(path, [change])
+    with pytest.raises(InputError, match=r"epochs.*'many'"):
+        read_plan(path, ["epochs=many"])
