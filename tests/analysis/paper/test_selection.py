@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import pairs, tables
@@ -18,6 +18,7 @@ from training.runtime.command import InputError
 WORDS = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"])), max_size=3).map(tuple)
 
 
+@settings(deadline=None)
 @given(where=WORDS, tune=WORDS, by=st.sampled_from(["oracle", "validation"]))
 def test_a_selection_is_read_back_from_its_text(where: tuple[str, ...], tune: tuple[str, ...], by: str) -> None:
     selection = Selection(where, tune, by if tune else "oracle")

@@ -111,6 +111,7 @@ def test_spline_and_left_out_errors_equal_scipys() -> None:
         np.testing.assert_allclose(error, np.abs(expected), rtol=1e-5, atol=1e-9)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), count=st.integers(12, 60), scale=st.sampled_from([1e-3, 1.0, 1e3]))
 def test_spline_is_exact_for_quadratics(seed: int, count: int, scale: float) -> None:
     random = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -56,6 +56,7 @@ def test_it_is_no_mere_bound() -> None:
     assert np.median(ratios) < 5  # the largest of 2,340 exponential errors is some 1.6 times that of 125
 
 
+@settings(deadline=None)
 @given(
     errors=st.lists(st.floats(0, 1e3), min_size=10, max_size=60),
     others=st.integers(1, 10_000),
