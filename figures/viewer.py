@@ -191,7 +191,9 @@ def details(grid: Grid, source: str) -> list[list[str]]:
     texts = {label(name): grid.meta["metrics"][name].get("definition", "") for name in grid.values}
     for name in grid.values:
         if math.isfinite(error := grid.interpolation_error.get(name, math.nan)):
-            texts[label(name)] += f"; largest error of interpolation {error:.2g} of the range"
+            limit = grid.interpolation_limit.get(name, math.nan)
+            everywhere = f", everywhere below {limit:.2g} with 95% confidence" if math.isfinite(limit) else ""
+            texts[label(name)] += f"; error of interpolation {error:.2g} of the range at held-out points{everywhere}"
     names = ("normalization", "ignore", "orthogonal", "seed", "batch_norm", "precision", "dtype", "adaptive", "samples")
     texts |= {name.replace("_", " "): _text(identity[name]) for name in names if name in identity}
     texts |= {"weights": str(identity.get("weights", "")), "file": source}

@@ -42,7 +42,8 @@ class Arguments:
     """Make y orthogonal to x in every filter."""
     plane: PlaneOptions = field(default_factory=PlaneOptions)
     adaptive: float = 0.0
-    """Evaluate only what interpolation does not give to within this share of the range, such as 0.01; 0: all points."""
+    """Evaluate fewer points and interpolate the rest, aiming at errors of this share of the range, such as 0.01, at
+    points held out; the file says what they are, and what the largest of all is below; 0: all points."""
     batch_norm: Literal["frozen", "recalibrate", "interpolate"] = "frozen"
     """Batch norm's statistics: those of the checkpoint, re-estimated at each point, or of --to and --trajectory moved
     along with the weights, so that other models are reached in all."""

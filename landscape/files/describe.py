@@ -67,6 +67,7 @@ def about_grid(grid: Grid) -> About:
                 **grid.meta["metrics"][name],
                 **_extremes(grid, name),
                 "interpolation_error": _number(grid.interpolation_error[name]),
+                "interpolation_limit": _number(grid.interpolation_limit.get(name, math.nan)),
             }
             for name in grid.values
         },

@@ -154,6 +154,29 @@ def test_resumed_values_go_to_their_metrics_whatever_the_alphabet(tmp_path: Path
         assert final.stderr["own"][0, 1, column] == 0.2
 
 
+def test_a_file_of_an_older_release_has_no_limits_and_goes_on(tmp_path: Path) -> None:
+    GridWriter(tmp_path / "g.h5", grid(), {}).close()
+    with h5py.File(tmp_path / "g.h5", "r+") as file:
+        del file["interpolation_limit"]
+    assert np.isnan(read_grid(tmp_path / "g.h5").interpolation_limit["l2"])
+    writer = GridWriter(tmp_path / "g.h5", grid(), {})
+    values = {name: np.full(writer.grid.shape, 2.0) for name in writer.grid.values}
+    writer.write_interpolated(values, {"l2": 0.1, "own": 0.2}, {"l2": 0.3, "own": 0.4})
+    writer.close()
+    assert writer.grid.interpolation_limit == {"l2": 0.3, "own": 0.4}
+    assert read_grid(tmp_path / "g.h5").interpolation_error == {"l2": 0.1, "own": 0.2}
+
+
+def test_error_and_limit_are_read_back(tmp_path: Path) -> None:
+    writer = GridWriter(tmp_path / "g.h5", grid(), {})
+    writer.write_errors({"l2": 0.1, "own": 0.2}, {"l2": 0.3, "own": 0.4})
+    writer.close()
+    found = read_grid(tmp_path / "g.h5")
+    assert (found.interpolation_error["own"], found.interpolation_limit["l2"]) == (0.2, 0.3)
+    found.save(tmp_path / "copy.h5")
+    assert read_grid(tmp_path / "copy.h5").interpolation_limit == {"l2": 0.3, "own": 0.4}
+
+
 def test_a_run_of_metrics_out_of_the_alphabet_goes_on(tmp_path: Path) -> None:
     def run() -> None:
         words = ["--problem", "tests.problems:quadratic", "--x=-1:1:5", "--metrics", "l2,l1", "--threads", "1"]
