@@ -12,7 +12,7 @@ from analysis.panels import main as panels
 from landscape.files.describe import describe
 from landscape.files.grid import read_grid
 from landscape.surface import main as surface
-from tests.training.data.test_data import idx, write_mnist
+from tests.training.data.made import idx, write_mnist
 from training.fitting import origin
 from training.fitting.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.fitting.origin import data_of
