@@ -1,7 +1,8 @@
 # make demo: train autoencoders on shipped digits, compute the surfaces of two, draw Figures 1 and 2, print AUROC.
 # make paper: the experiments of docs/paper.md, sweeps, tables and figures, into out/paper. PROFILE=2core or full.
 # make sharpness: the experiments of docs/sharpness.md, into out/paper too.
-# make test, make test-slow, make lint. Each sets up .venv first if it is not there.
+# make docs: the documentation as a site, into out/site. Its examples run, its links are checked, a warning is an error.
+# make test, make test-slow, make test-machines, make lint. Each sets up .venv first if it is not there.
 
 .DEFAULT_GOAL := demo
 include common.mk
@@ -12,7 +13,9 @@ EPOCHS ?= 30
 DIGIT ?= 3
 SEEDS ?= 0, 1, 2, 3, 4
 
-.PHONY: demo test test-slow lint clean
+ready_docs := .venv/.ready-docs
+
+.PHONY: demo test test-slow test-machines test-unattended lint docs clean
 
 comma := ,
 empty :=
@@ -47,16 +50,43 @@ estimate-% sweep-% surface-%:
 sharpness sharpness-figures:
 	$(MAKE) -f sharpness.mk $@
 
+# As many tests at a time as WORKERS; each computes with one thread.
+WORKERS ?= 2
+pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
+
 test: $(ready)
-	$(python) -m pytest
+	$(pytest)
 
 test-slow: $(ready)
-	$(python) -m pytest -m slow
+	$(pytest) -m slow
+
+# The numeric tests on other instruction sets and with other numbers of threads; all tests as `nohup … &` has them.
+machine_avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+machine_plain := ATEN_CPU_CAPABILITY=default
+machine_thread := OMP_NUM_THREADS=1
+machine_threads := OMP_NUM_THREADS=4
+
+test-machines: test-on-avx2 test-on-plain test-on-thread test-on-threads test-unattended
+
+test-on-%: $(ready)
+	env $(machine_$*) $(pytest) -m "numeric and not slow"
+
+test-unattended: $(ready)
+	trap '' INT; env -u DISPLAY -u WAYLAND_DISPLAY $(pytest) < /dev/null
 
 lint: $(ready)
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
+
+# A target of its own, so that tests need none of it.
+$(ready_docs): $(ready)
+	$(python) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	touch $(ready_docs)
+
+docs: $(ready_docs)
+	$(python) -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --jobs 2 -c docs/site . out/site
+	@ls out/site/index.html
 
 clean:
 	rm -rf out

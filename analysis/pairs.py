@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from analysis.paper.selection import COLUMN, Selection, select
 from analysis.paper.stored import AVERAGE_COLUMNS, PAIR_COLUMNS
 from analysis.rows.formats import comma_separated
 from analysis.rows.results import (
@@ -17,7 +18,6 @@ from analysis.rows.results import (
     Run,
     by_key,
     check_one_reading,
-    chosen,
     read_runs,
     task_order,
 )
@@ -32,7 +32,8 @@ DESCRIPTION = """Compare each LAMP run with the base run that differs in the los
 
 Example: python -m analysis.pairs runs/table1 --out results/table1
 Writes results/table1_pairs.csv (paired DeLong, a row a task, group and seed) and results/table1_averages.csv (means
-over tasks, bootstrapped over images and seeds together). Both are of the last evaluation, as the scores are."""
+over tasks, bootstrapped over images and seeds together). Both are of the last evaluation, as the scores are. The second
+records --where and --tune, and analysis.tables then takes the same runs unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +75,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_out(arguments.out.with_name(f"{arguments.out.name}_pairs.csv") if arguments.out.name else arguments.out)
     names = [arguments.out.with_name(f"{arguments.out.name}_{what}.csv") for what in ("pairs", "averages")]
     source = arguments.folder / "results.csv"
-    runs = chosen(read_runs(source), arguments.where)
-    if arguments.tune:
-        from analysis.paper.tuning import tune
-
-        runs = tune(runs, arguments.tune, arguments.tune_by, lambda run: run.trouble or run.last)
+    selection = Selection(arguments.where, arguments.tune, arguments.tune_by)
+    runs = select(read_runs(source), selection, lambda run: run.trouble or run.last)
     reading = check_one_reading(runs, source)
     pairs = pairs_of(runs, source)
     scores = read_all_scores(arguments.folder, pairs)
-    tables = (
-        [PAIR_COLUMNS, *(pair_row(pair, scores, reading) for pair in pairs)],
-        [AVERAGE_COLUMNS, *average_rows(pairs, scores, reading, arguments.resamples, arguments.seed)],
+    averages = average_rows(pairs, scores, reading, arguments.resamples, arguments.seed)
+    tables: tuple[list[list[str]], ...] = (
+        [[*PAIR_COLUMNS], *(pair_row(pair, scores, reading) for pair in pairs)],
+        [[*AVERAGE_COLUMNS, COLUMN], *([*row, str(selection)] for row in averages)],
     )
     for name, rows in zip(names, tables, strict=True):
         make_parent(name)
-        write_whole(name, comma_separated([list(row) for row in rows]))
+        write_whole(name, comma_separated(rows))
         print(name)
 
 

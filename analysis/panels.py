@@ -51,7 +51,7 @@ class Fig4:
     data_dir: str | None = None
     """Folder that holds mnist/ or mvtec/; the same as LANDSCAPE_DATA. Never written to."""
     threads: int = 0
-    """CPU threads; 0: all cores."""
+    """CPU threads; 0: OMP_NUM_THREADS if set, else all CPUs that may be used."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

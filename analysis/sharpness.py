@@ -43,7 +43,7 @@ class Arguments:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; ranks of a node take its GPUs in turn."""
     threads: int = 0
-    """CPU threads of each rank; 0: cores divided by ranks."""
+    """CPU threads of each rank; 0: OMP_NUM_THREADS if set, else the CPUs that may be used, divided by ranks."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -167,7 +167,7 @@ class Worker:
         self.device = device
 
     def measure_or_say_why(self, task: Task) -> None:
-        """:meth:`measure`; a checkpoint that cannot be used gets a report with its error, and the others go on."""
+        """`measure`; a checkpoint that cannot be used gets a report with its error, and the others go on."""
         try:
             self.measure(task)
         except InputError as error:

@@ -1,6 +1,6 @@
 """`python -m analysis.tables`: result tables as Markdown, CSV or LaTeX."""
 
-import json
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from analysis.rows.formats import FORMATS, TABLE_FORMATS, FormatName, Rows, Table
+from analysis.rows.formats import FORMATS, TABLE_FORMATS, FormatName, Table
 from training.runtime.command import InputError, command, make_parent, parse_one_of, write_whole
 
 if TYPE_CHECKING:
     from analysis.paper.cells import Cells, Histories, Rule
+    from analysis.paper.selection import Selection
     from analysis.paper.stored import Averages, StoredPair
     from analysis.rows.results import Run
 
@@ -75,6 +76,10 @@ class Sweep:
     """What is best: test AUROC, or the L2 of held-out normal images."""
     where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Only runs with this setting, name=value, may be repeated; LAMP's options choose among LAMP runs."""
+    averages: Path | None = None
+    """Averages that analysis.pairs wrote. Without --where and --tune the table is of the runs that they are of."""
+    all_runs: bool = False
+    """Take all runs, whatever the averages are of."""
     format: FormatName = "markdown"
     """How the table is written."""
     out: Path | None = None
@@ -87,8 +92,6 @@ class Paper(Sweep):
 
     pairs: Path | None = None
     """Paired tests that analysis.pairs wrote."""
-    averages: Path | None = None
-    """Averages that analysis.pairs wrote."""
     tolerance: float = 0.0005
     """Differences of AUROC below it are ties."""
     by_task: bool = False
@@ -142,10 +145,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def text_of(arguments: "Runs | Seeds | Table1 | Table2 | Claims") -> str:
     if isinstance(arguments, Runs):
+        from analysis.paper.run_table import runs_table
+
         return FORMATS[arguments.format](runs_table(arguments.folders))
     if isinstance(arguments, Seeds):
         return TABLE_FORMATS[arguments.format](table_of_seeds(arguments))
-    tables = claim_tables(arguments) if isinstance(arguments, Claims) else [paper_table(arguments)]
+    is_chosen = bool(arguments.where or arguments.tune)
+    arguments, notes = with_stored_selection(arguments)
+    tables = claim_tables(arguments) if isinstance(arguments, Claims) else [paper_table(arguments, is_chosen)]
+    tables = [with_notes(table, notes) for table in tables]
     return "\n".join(map(TABLE_FORMATS[arguments.format], tables))
 
 
@@ -160,8 +168,35 @@ def table_of_seeds(arguments: Seeds) -> Table:
     return seeds_table(runs, read_history(history) if history else None, arguments.last)
 
 
-def paper_table(arguments: "Table1 | Table2") -> Table:
-    """Table 1 or 2 of a sweep. Paired tests and averages are of the last evaluation, so they serve that rule alone."""
+def with_stored_selection(arguments: "Table1 | Table2 | Claims") -> "tuple[Table1 | Table2 | Claims, list[str]]":
+    """`arguments` that choose no runs made to choose those of the averages beside the results, and a note that says so.
+
+    What was left out of the averages, or tuned for them, then is so in every table of the sweep.
+    """
+    path = averages_of(arguments)
+    if path is None or arguments.where or arguments.tune or arguments.all_runs:
+        return arguments, []
+    from analysis.paper.selection import stored_selection
+
+    selection = stored_selection(path)
+    if not selection:
+        return arguments, []
+    note = f"Runs: those that {path.name} is of, {selection}; --all-runs takes all."
+    chosen = dataclasses.replace(arguments, where=selection.where, tune=selection.tune, tune_by=selection.tune_by)
+    return chosen, [note]
+
+
+def averages_of(arguments: Sweep) -> Path | None:
+    return arguments.averages or beside(arguments.results, "averages")
+
+
+def paper_table(arguments: "Table1 | Table2", is_chosen: bool) -> Table:
+    """Table 1 or 2 of a sweep. Paired tests and averages are of the last evaluation, so they serve that rule alone.
+
+    Of runs that no column tells apart, a row for each setting instead, unless whoever asks has chosen runs.
+    """
+    from analysis.paper.cells import complete_rule, make_cells
+    from analysis.paper.settings_table import settings_table, settings_that_vary
     from analysis.paper.table1 import table1, task_table
     from analysis.paper.table2 import table2
 
@@ -172,37 +207,49 @@ def paper_table(arguments: "Table1 | Table2") -> Table:
         runs = [run for run in runs if run.group.base == arguments.base]
         if not runs:
             raise InputError(f"--base: expected a base loss of {arguments.results}, found {arguments.base}")
-    cells, notes = tuned_cells(arguments, runs, histories_of(arguments))
-    check_columns(cells, arguments)
+    histories = histories_of(arguments)
+    rule = complete_rule(runs, histories, rule_of(arguments))
+    runs, notes = tuned(arguments, runs, histories, rule)
+    several = several_columns(runs, arguments)
+    if not is_chosen and (several or settings_that_vary(runs)):
+        if several:
+            notes.append(f"Several values of {several[0]}, of which this table takes one: --where {several[0]}=…")
+        return with_notes(settings_table(runs, histories, rule, arguments.results), notes)
+    cells = make_cells(runs, histories, rule, arguments.results)
+    check_columns(several, arguments)
     if arguments.by_task:
         return with_notes(task_table(cells), notes)
-    pairs, averages = stored(arguments, cells) if cells.rule.is_last else (None, None)
+    pairs, averages, left_out = stored(arguments, cells) if cells.rule.is_last else (None, None, [])
     make = table1 if isinstance(arguments, Table1) else table2
-    return with_notes(make(cells, averages, pairs, arguments.tolerance), notes)
+    return with_notes(make(cells, averages, pairs, arguments.tolerance), [*notes, *left_out])
 
 
 def claim_tables(arguments: Claims) -> list[Table]:
+    from analysis.paper.cells import complete_rule, make_cells
     from analysis.paper.claims import claims
 
     histories = histories_of(arguments)
     if histories is None:
         raise InputError("--history: expected a sweep's history.csv, found none; name it")
-    cells, notes = tuned_cells(arguments, chosen_runs(arguments), histories)
+    runs = chosen_runs(arguments)
+    rule = complete_rule(runs, histories, rule_of(arguments))
+    runs, notes = tuned(arguments, runs, histories, rule)
+    cells = make_cells(runs, histories, rule, arguments.results)
     threshold = math.nan if arguments.threshold is None else arguments.threshold
     return [with_notes(table, notes) for table in claims(cells, histories, threshold)]
 
 
-def tuned_cells(arguments: Sweep, runs: "Sequence[Run]", histories: "Histories | None") -> "tuple[Cells, list[str]]":
-    """The cells of the runs, those of the best settings if there is something to tune, and a note that says so."""
-    from analysis.paper.cells import choose, complete_rule, make_cells
+def tuned(
+    arguments: Sweep, runs: "list[Run]", histories: "Histories | None", rule: "Rule"
+) -> "tuple[list[Run], list[str]]":
+    """The runs of the best settings if there is something to tune, else all of them, and a note that says so."""
+    from analysis.paper.cells import choose
     from analysis.paper.tuning import tune, tuning_note
 
-    rule = complete_rule(runs, histories, rule_of(arguments))
     if not arguments.tune:
-        return make_cells(runs, histories, rule, arguments.results), []
+        return runs, []
     kept = tune(runs, arguments.tune, arguments.tune_by, lambda run: choose(run, histories, rule))
-    note = tuning_note(runs, arguments.tune, arguments.tune_by)
-    return make_cells(kept, histories, rule, arguments.results), [note]
+    return kept, [tuning_note(runs, arguments.tune, arguments.tune_by)]
 
 
 def with_notes(table: Table, notes: list[str]) -> Table:
@@ -224,11 +271,17 @@ def rule_of(arguments: Sweep) -> "Rule":
     return Rule(arguments.protocol, arguments.matching, math.nan if target is None else float(target))
 
 
-def check_columns(cells: "Cells", arguments: "Table1 | Table2") -> None:
-    """Raise InputError if a table's columns would hold several groups."""
+def several_columns(runs: "Sequence[Run]", arguments: "Table1 | Table2") -> tuple[str, list[str]] | None:
+    """The part of a group that a table's columns do not tell apart, and its values; None if there is one value."""
     name = "optimizer" if isinstance(arguments, Table1) else "batch_size"
-    values = sorted({str(getattr(group, name)) for group in cells.groups})
-    if len(values) > 1:
+    values = sorted({str(getattr(run.group, name)) for run in runs})
+    return (name, values) if len(values) > 1 else None
+
+
+def check_columns(several: tuple[str, list[str]] | None, arguments: "Table1 | Table2") -> None:
+    """Raise InputError if a table's columns would hold several groups."""
+    if several:
+        name, values = several
         raise InputError(
             f"{arguments.results}: expected one {name} in this table, found {', '.join(values)}; "
             f"choose with --where {name}={values[0]}"
@@ -248,62 +301,42 @@ def histories_of(arguments: Sweep) -> "Histories | None":
     return read_history(path) if path else None
 
 
-def stored(arguments: Paper, cells: "Cells") -> "tuple[list[StoredPair] | None, Averages | None]":
-    from analysis.paper.stored import check_averages, read_averages, read_pairs
+def stored(arguments: Paper, cells: "Cells") -> "tuple[list[StoredPair] | None, Averages | None, list[str]]":
+    """Pairs and averages of the cells' runs, None where there are none, and a note on averages of other runs."""
+    from analysis.paper.selection import stored_selection
+    from analysis.paper.stored import check_averages, read_averages, read_pairs, same_runs
 
-    pairs = arguments.pairs or beside(arguments.results, "pairs")
-    averages = arguments.averages or beside(arguments.results, "averages")
-    found = read_averages(averages, cells.reading) if averages else None
-    if found is not None and averages is not None:
-        check_averages(found, cells, averages)
-    return read_pairs(pairs, cells.runs) if pairs else None, found
+    path = arguments.pairs or beside(arguments.results, "pairs")
+    pairs = read_pairs(path, cells.runs) if path else None
+    path = averages_of(arguments)
+    if path is None:
+        return pairs, None, []
+    selection = stored_selection(path)
+    if selection is not None and not same_runs(read_runs_of(arguments, selection), cells):
+        if arguments.averages:
+            raise InputError(
+                f"{path}: expected averages of the table's runs, found those of {str(selection) or 'all runs'}; "
+                "re-make it with python -m analysis.pairs and the same --where and --tune"
+            )
+        made_of = str(selection) or "all runs"
+        return pairs, None, [f"{path.name} is of other runs ({made_of}), so its intervals are left out."]
+    averages = read_averages(path, cells.reading)
+    check_averages(averages, cells, path)
+    return pairs, averages, []
+
+
+def read_runs_of(arguments: Sweep, selection: "Selection") -> "list[Run]":
+    """The runs that averages were made of: tuned at the last evaluation, as analysis.pairs does."""
+    from analysis.paper.selection import select
+    from analysis.rows.results import read_runs
+
+    return select(read_runs(arguments.results), selection, lambda run: run.trouble or run.last)
 
 
 def beside(results: Path, what: str) -> Path | None:
     """`NAME_what.csv` beside `NAME.csv`, or a sweep folder's own `what.csv` beside `results.csv`, if it is there."""
     names = [f"{results.stem}_{what}.csv"] + ([f"{what}.csv"] if results.name == "results.csv" else [])
     return next((path for name in names if (path := results.with_name(name)).is_file()), None)
-
-
-def runs_table(folders: Sequence[Path]) -> Rows:
-    """A row for each folder's run, below a header; InputError for a folder without metrics.json."""
-    if not folders:
-        raise InputError("folders: expected one or more folders that training.train wrote, found none")
-    header = ["run", "data", "normal", "loss", "batch size", "epochs", "train L2", "AUROC", "95% interval"]
-    return [header, *(run_row(folder, read_metrics(folder)) for folder in folders)]
-
-
-def run_row(folder: Path, metrics: dict[str, Any]) -> list[str]:
-    config = metrics["config"]
-    normal = {"mvtec": config["category"], "folder": Path(config["train_dir"]).name}
-    return [
-        folder.name,
-        config["dataset"],
-        str(normal.get(config["dataset"], config["normal"])),
-        config["loss"],
-        str(config["batch_size"]),
-        str(metrics["epoch"]),
-        f"{metrics['train_l2']:.2f}",
-        f"{metrics['auroc']:.4f}",
-        f"{metrics['auroc_low']:.4f} to {metrics['auroc_high']:.4f}",
-    ]
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    path = folder / "metrics.json"
-    try:
-        metrics = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        raise InputError(
-            f"{path}: expected what training.train writes beside a checkpoint, found nothing usable"
-        ) from None
-    numbers = ("epoch", "train_l2", "auroc", "auroc_low", "auroc_high")
-    texts = ("dataset", "category", "train_dir", "normal", "loss", "batch_size")
-    config = metrics.get("config") if isinstance(metrics, dict) else None
-    complete = isinstance(config, dict) and set(texts) <= set(config)
-    if not complete or not all(isinstance(metrics.get(name), (int, float)) for name in numbers):
-        raise InputError(f"{path}: expected a config and {', '.join(numbers)}, found other content")
-    return metrics
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 from matplotlib.animation import PillowWriter
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from figures import trajectory
 from figures.parts.paths import draw_paths, path_legend
@@ -89,11 +91,17 @@ def save_frames(grid: Grid, arguments: Arguments) -> None:
             writer.grab_frame()
 
 
+def labels_of(lines: QuadContourSet) -> list[Text]:
+    """The labels of contours, which stay."""
+    return list(getattr(lines, "labelTexts", []))
+
+
 def show(figure: Figure, grid: Grid, until: int) -> None:
     """Leave the contours and draw the first `until` models of each path anew."""
     ax = figure.axes[0]
     limits = ax.get_xlim(), ax.get_ylim()
-    for artist in [*ax.lines, *ax.texts]:
+    levels = [text for lines in ax.collections if isinstance(lines, QuadContourSet) for text in labels_of(lines)]
+    for artist in [*ax.lines, *(text for text in ax.texts if text not in levels)]:
         artist.remove()
     draw_paths(ax, grid, until)
     path_legend(ax)

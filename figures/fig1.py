@@ -1,4 +1,4 @@
-"""`python -m figures.fig1`: surfaces of two or more models, 3D above their projection, as in the paper's Fig. 1."""
+"""`python -m figures.fig1`: surfaces or lines of models, 3D above their projection, as in the paper's Fig. 1."""
 
 import sys
 import time
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import tyro
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from figures.parts.captions import config_of, differences, metric_text, score_text, value_at_model
-from figures.parts.style import PAGE, check_out, heights, label, save, shared_limits, use_style
-from figures.parts.surface import color_ticks, complete_part, draw_contours, draw_surface, is_log, plane_of
+from figures.parts.captions import chosen_metric, definition_of, differences, metric_text
+from figures.parts.rows import draw_rows, draw_together, panels_of, row_of
+from figures.parts.scale import LEVELS, check_levels
+from figures.parts.style import check_out, save, use_style
+from figures.parts.surface import scale_for
 from landscape.files.grid import Grid, read_grid
 from training.runtime.command import InputError, command, parse
 
-DESCRIPTION = """Draw the surfaces of two or more models under one metric, with shared levels and limits.
+DESCRIPTION = """Draw the surfaces, or the lines, of one or more models under one metric, with shared levels and limits.
 
 Example: python -m figures.fig1 runs/a/surface.h5 runs/b/surface.h5 --metric l2 --out fig1.png
 
 Under each model stands its AUROC, or accuracy, with its 95% interval. Metrics whose definitions differ between the
-models (own) have no common unit: their panels keep their own limits."""
+models (own) have no common unit: their panels keep their own limits. Lines of one metric share their axes."""
 
 
 LONGEST_WAIT = 86_400  # seconds
@@ -32,31 +32,37 @@ LONGEST_WAIT = 86_400  # seconds
 @dataclass(frozen=True)
 class Arguments:
     surfaces: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Two or more grid files."""
+    """One or more grid files."""
     out: Path
     """The figure: .png, .pdf or .svg."""
-    metric: str = "l2"
-    """Which metric: a common one such as l2, or own, the loss as each model was trained."""
+    metric: str = ""
+    """Which metric: a common one such as l2, or own, the loss as each model was trained; default: l2, or else the
+    first that all files have."""
     height: Literal["log", "linear"] = "log"
     """Scale of the height."""
     plane: int = 0
     """Which plane of each file."""
+    limits: tuple[float, float] | None = None
+    """Lowest and highest value drawn; default: what holds all."""
+    levels: int = LEVELS
+    """Number of levels between the regions of the contour maps, from 2 to 100."""
     follow: float = 0
     """Draw again every so many seconds while the surfaces are still computed, until they are complete; 0: once."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "figures.fig1", DESCRIPTION)
-    if len(arguments.surfaces) < 2:
-        raise InputError(f"surfaces: expected two or more grid files, found {len(arguments.surfaces)}")
+    if not arguments.surfaces:
+        raise InputError("surfaces: expected one or more grid files, found none")
     if not 0 <= arguments.follow <= LONGEST_WAIT:
         raise InputError(f"--follow: expected seconds from 0 to {LONGEST_WAIT}, found {arguments.follow:g}")
+    check_levels(arguments.levels)
     check_out(arguments.out)
     use_style()
     while True:
         grids = [(str(path), read_grid(path)) for path in arguments.surfaces]
-        drawn = [(source, complete_part(grid)) for source, grid in grids]
-        save(draw(drawn, arguments.metric, arguments.height, arguments.plane), arguments.out)
+        options = (arguments.height, arguments.plane, arguments.limits, arguments.levels)
+        save(draw(grids, arguments.metric, *options), arguments.out)
         left = sum(int((~grid.done).sum()) for _, grid in grids)
         if left == 0 or arguments.follow == 0:
             break
@@ -65,47 +71,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(arguments.out)
 
 
-def draw(grids: Sequence[tuple[str, Grid]], metric: str, height: str = "log", plane: int = 0) -> Figure:
+def draw(
+    grids: Sequence[tuple[str, Grid]],
+    metric: str = "",
+    height: str = "log",
+    plane: int = 0,
+    limits: tuple[float, float] | None = None,
+    levels: int = LEVELS,
+) -> Figure:
     """The figure of `grids` with their sources: a row of 3D surface and contour map each, and its AUROC below.
 
-    Where the surfaces are not of the same plane, images and range, which no comparison survives, it says so.
+    Lines of one definition of the metric share their axes; others, and lines among surfaces, have a row each. Of an
+    unfinished file the complete part is drawn. Where the surfaces are not of the same plane, images and range, which no
+    comparison survives, it says so.
     """
-    planes = [plane_of(grid, metric, plane, source) for source, grid in grids]
-    logs = [is_log(grid, metric, height) for _, grid in grids]
-    raised = [heights(values, log) for values, log in zip(planes, logs, strict=True)]
-    definitions = {grid.meta["metrics"][metric]["definition"] for _, grid in grids}
-    shared = len(definitions) == 1
-    figure = Figure(figsize=(PAGE, 3.05 * len(grids)))
-    cells = figure.add_gridspec(len(grids), 2, width_ratios=(1.3, 1), wspace=0.2, hspace=0.32)
-    name = metric_text([grid for _, grid in grids], metric)
-    for row, (source, grid) in enumerate(grids):
-        limits = shared_limits(raised if shared else [raised[row]])
-        solid = figure.add_subplot(cells[row, 0], projection="3d")
-        draw_surface(solid, grid, planes[row], logs[row], limits)
-        flat = figure.add_subplot(cells[row, 1])
-        filled = draw_contours(flat, grid, planes[row], logs[row], limits)
-        bar = figure.colorbar(filled, ax=flat, fraction=0.046, pad=0.03, label=name)
-        color_ticks(bar, limits, logs[row])
-        middle = cells[row, :].get_position(figure)
-        figure.text(
-            0.5, middle.y0 - 0.075 * 2 / len(grids), row_text(grid, source, planes[row], metric), ha="center", va="top"
-        )
+    metric = chosen_metric([grid for _, grid in grids], metric)
+    rows = [row_of(grid, source, metric, plane) for source, grid in grids]
+    alone = [row.grid for row in rows]
+    name = metric_text(alone, metric)
+    shared = len({definition_of(grid, metric) for grid in alone}) == 1
+    scales = [
+        scale_for(alone if shared else [row.grid], metric, panels_of(rows if shared else [row]), height, limits, levels)
+        for row in rows
+    ]
+    together = shared and len({row.curve and row.curve.axis for row in rows}) == 1 and rows[0].curve
+    figure = draw_together(rows, scales[0], name) if together else draw_rows(rows, scales, name)
     if different := differences([grid for _, grid in grids]):
         note = f"Not comparable as they stand: different {', '.join(different)}"
         figure.text(0.5, -0.02, note, ha="center", va="top", color="#B00000")
     return figure
-
-
-def row_text(grid: Grid, source: str, values: NDArray[np.float64], metric: str) -> str:
-    """The table row below a model: its loss, batch size, score with interval, and the metric at its weights."""
-    config, centre = config_of(grid), value_at_model(grid, values)
-    parts = [
-        f"trained with {label(config['loss'])}" if "loss" in config else (grid.meta.get("name") or source),
-        f"batch {config['batch_size']}" if "batch_size" in config else "",
-        score_text(grid),
-        "" if centre is None else f"{label(metric)} at the model {centre:.4g}",
-    ]
-    return "  |  ".join(part for part in parts if part)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from figures.parts.captions import (
+    chosen_metric,
     config_of,
     data_text,
+    definition_of,
     differences,
     metric_text,
     probe_of,
@@ -22,8 +24,17 @@ from figures.parts.captions import (
     settings_of,
     value_at_model,
 )
-from figures.parts.style import PAGE, check_out, heights, label, save, shared_limits, use_style
-from figures.parts.surface import axis_label, color_ticks, complete_part, draw_contours, is_log, plane_of
+from figures.parts.scale import LEVELS, Scale, check_levels
+from figures.parts.style import PAGE, check_out, label, save, use_style
+from figures.parts.surface import (
+    axis_label,
+    complete_part,
+    draw_bar,
+    draw_contours,
+    plane_of,
+    planes_part,
+    scale_for,
+)
 from landscape.files.grid import Grid, read_grid
 from training.data.config import LossName
 from training.runtime.command import InputError, command, parse
@@ -46,56 +57,68 @@ SAME = ("dataset", "normal", "category", "image_size", "patches", "model", "widt
 @dataclass(frozen=True)
 class Arguments:
     surfaces: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Two or more grid files of checkpoints, one for each loss and batch size."""
+    """One or more grid files of checkpoints, one for each loss and batch size."""
     out: Path
     """The figure: .png, .pdf or .svg."""
-    metric: str = "l2"
-    """Which metric: a common one such as l2, or own, the loss as each model was trained."""
+    metric: str = ""
+    """Which metric: a common one such as l2, or own, the loss as each model was trained; default: l2, or else the
+    first that all files have."""
     height: Literal["log", "linear"] = "log"
     """Scale of the levels."""
     plane: int = 0
     """Which plane of each file."""
+    limits: tuple[float, float] | None = None
+    """Lowest and highest value drawn; default: what holds all."""
+    levels: int = LEVELS
+    """Number of levels between the regions, from 2 to 100."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One model's plane, as it is drawn."""
+    """The complete part of one model's plane, as it is drawn."""
 
     source: str
     grid: Grid
     values: Values
-    log: bool
-
-    @property
-    def heights(self) -> Values:
-        return heights(self.values, self.log)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "figures.fig3", DESCRIPTION)
-    if len(arguments.surfaces) < 2:
-        raise InputError(f"surfaces: expected two or more grid files, found {len(arguments.surfaces)}")
+    if not arguments.surfaces:
+        raise InputError("surfaces: expected one or more grid files, found none")
+    check_levels(arguments.levels)
     check_out(arguments.out)
     use_style()
-    grids = [(str(path), complete_part(read_grid(path))) for path in arguments.surfaces]
-    save(draw(grids, arguments.metric, arguments.height, arguments.plane), arguments.out)
+    grids = [(str(path), read_grid(path)) for path in arguments.surfaces]
+    options = (arguments.height, arguments.plane, arguments.limits, arguments.levels)
+    save(draw(grids, arguments.metric, *options), arguments.out)
     print(arguments.out)
 
 
-def draw(grids: Sequence[tuple[str, Grid]], metric: str, height: str = "log", plane: int = 0) -> Figure:
+def draw(
+    grids: Sequence[tuple[str, Grid]],
+    metric: str = "",
+    height: str = "log",
+    plane: int = 0,
+    limits: tuple[float, float] | None = None,
+    levels: int = LEVELS,
+) -> Figure:
     """The figure of `grids` with their sources: a contour map in each cell of losses × batch sizes, its scores below.
 
-    A cell that no file is of stays blank and says so. Raises InputError if two files are of one cell, if a file states
-    no loss and batch size, or if models of different kinds are given.
+    A cell that no file is of stays blank and says so; of an unfinished file the complete part is drawn. Raises
+    InputError if two files are of one cell, if a file states no loss and batch size, or if models of different kinds
+    are given.
     """
     check_kinds(grids)
-    panels = {
-        cell: Panel(source, grid, plane_of(grid, metric, plane, source), is_log(grid, metric, height))
-        for cell, (source, grid) in place(grids).items()
-    }
+    metric = chosen_metric([grid for _, grid in grids], metric)
+    panels = {cell: panel_of(source, grid, metric, plane) for cell, (source, grid) in place(grids).items()}
     losses, sizes = rows_and_columns(list(panels))
-    shared = len({panel.grid.meta["metrics"][metric]["definition"] for panel in panels.values()}) == 1
-    common = shared_limits([panel.heights for panel in panels.values()])
+    shared = len({definition_of(panel.grid, metric) for panel in panels.values()}) == 1
+    scales = {
+        cell: scale_for([one.grid for one in group], metric, [one.values for one in group], height, limits, levels)
+        for cell, panel in panels.items()
+        for group in [list(panels.values()) if shared else [panel]]
+    }
     name = metric_text([grid for _, grid in grids], metric)
     # Panels of one size, whatever their number: a caption is as wide as one of three on a page.
     side = 1.5 if shared else 1.3
@@ -108,11 +131,13 @@ def draw(grids: Sequence[tuple[str, Grid]], metric: str, height: str = "log", pl
             if (panel := panels.get((loss, size))) is None:
                 draw_blank(ax, (loss, size))
             else:
-                filled = draw_panel(ax, panel, common if shared else None)
+                scale = scales[loss, size]
+                filled = draw_panel(ax, panel, scale, not shared)
             ax.set_ylabel(f"{label(loss)}\n{axis_label('y', grids[0][1])}" if column == 0 else "")
     if shared:
-        bar = figure.colorbar(filled, ax=axes, fraction=0.03, pad=0.02, label=name)
-        color_ticks(bar, common, next(iter(panels.values())).log)
+        # beside one column, whose captions are wider than it, more of the figure
+        narrow = len(sizes) == 1
+        draw_bar(figure, axes, filled, scale, name, 0.06 if narrow else 0.03, 0.12 if narrow else 0.02)
     title = [kind_of(grids[0][1]), data_text(grids[0][1]), "" if shared else f"{name}, each with its own levels"]
     figure.suptitle(", ".join(text for text in title if text), fontsize=8)
     if different := [*differences([grid for _, grid in grids]), *different_settings(grids)]:
@@ -120,14 +145,17 @@ def draw(grids: Sequence[tuple[str, Grid]], metric: str, height: str = "log", pl
     return figure
 
 
-def draw_panel(ax: Axes, panel: Panel, limits: tuple[float, float] | None) -> QuadContourSet:
-    """Contours of one model with its captions, at shared `limits`, or with limits and a colour bar of its own."""
-    own = limits is None
-    limits = limits or shared_limits([panel.heights])
-    filled = draw_contours(ax, panel.grid, panel.values, panel.log, limits)
+def panel_of(source: str, grid: Grid, metric: str, plane: int) -> Panel:
+    plane_of(grid, metric, plane, source)
+    part = complete_part(planes_part(grid, [plane]))
+    return Panel(source, part, plane_of(part, metric, 0, source))
+
+
+def draw_panel(ax: Axes, panel: Panel, scale: Scale, own: bool) -> QuadContourSet:
+    """Contours of one model with its captions, on a shared scale, or on its `own` with a colour bar."""
+    filled = draw_contours(ax, panel.grid, panel.values, scale)
     if own:
-        bar = ax.figure.colorbar(filled, ax=ax, fraction=0.046, pad=0.03)
-        color_ticks(bar, limits, panel.log)
+        draw_bar(ax.figure, ax, filled, scale)
     centre = value_at_model(panel.grid, panel.values)
     captions = [
         axis_label("x", panel.grid),
@@ -170,7 +198,10 @@ def place(grids: Sequence[tuple[str, Grid]]) -> dict[Cell, tuple[str, Grid]]:
         settings = settings_of(grid)
         loss, size = settings.get("loss"), settings.get("batch_size")
         if not (isinstance(loss, str) and isinstance(size, int)):
-            raise InputError(f"{source}: expected the surface of a checkpoint, with loss and batch size, found neither")
+            raise InputError(
+                f"{source}: expected the surface of a checkpoint, with loss and batch size, found neither; draw it "
+                "with figures.surface"
+            )
         if (loss, size) in cells:
             raise InputError(
                 f"surfaces: expected one file for each loss and batch size, found {cells[loss, size][0]} and {source}, "

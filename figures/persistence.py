@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from analysis.topology import Feature, features_of, surface_of
 from figures.parts.captions import metric_text
-from figures.parts.style import COLORS, PAGE, check_out, heights, label, save, shared_limits, use_style
-from figures.parts.surface import color_ticks, draw_contours, is_log, plane_of, tick_text, ticks_of
+from figures.parts.scale import Scale
+from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
+from figures.parts.surface import draw_bar, draw_contours, plane_of, scale_for
 from landscape.files.grid import Grid, read_grid
 from training.runtime.command import InputError, command, parse
 
@@ -65,15 +66,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 def draw(grid: Grid, metric: str, plane: int, features: list[Feature], height: str = "log") -> Figure:
     """The figure: contours with numbered minima on the left, births and deaths on the right."""
     values = grid.values[metric][plane]
-    log = is_log(grid, metric, height) and bool((values[np.isfinite(values)] > 0).all())
-    limits = shared_limits([heights(values, log)])
+    positive = bool((values[np.isfinite(values)] > 0).all())  # else a basin may have no place in the diagram
+    scale = scale_for([grid], metric, [values], height if positive else "linear")
     figure = Figure(figsize=(PAGE, 3.1))
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.15, 1), "wspace": 0.6})
-    filled = draw_contours(left, grid, values, log, limits)
-    bar = figure.colorbar(filled, ax=left, fraction=0.046, pad=0.03, label=metric_text([grid], metric))
-    color_ticks(bar, limits, log)
+    filled = draw_contours(left, grid, values, scale, labelled=False)
+    draw_bar(figure, left, filled, scale, metric_text([grid], metric))
     mark_basins(left, features)
-    draw_diagram(right, features, limits, log)
+    draw_diagram(right, features, scale)
     right.set(xlabel=f"birth: {label(metric)} at the minimum", ylabel=f"death: {label(metric)} at the pass")
     return figure
 
@@ -99,16 +99,16 @@ def write_beside(ax: Axes, number: int, place: tuple[float, float], color: str) 
     ax.annotate(str(number), place, textcoords="offset points", xytext=(4, 3), fontsize=7, color=color)
 
 
-def draw_diagram(ax: Axes, features: list[Feature], limits: tuple[float, float], log: bool) -> Axes:
-    """Draw births against deaths as heights; what never dies lies on a line above `limits`; returns `ax`."""
-    low, high = limits
+def draw_diagram(ax: Axes, features: list[Feature], scale: Scale) -> Axes:
+    """Draw births against deaths as heights; what never dies lies on a line above all; returns `ax`."""
+    low, high = scale.limits
     never = high + 0.08 * (high - low)
 
     def place(feature: Feature) -> tuple[float, float]:
-        birth, death = heights(np.array([feature.birth, feature.death]), log)
+        birth, death = scale.heights(np.array([feature.birth, feature.death]))
         return float(birth), float(death) if math.isfinite(feature.death) else never
 
-    ax.plot(limits, limits, color="0.6", linewidth=0.8)
+    ax.plot(scale.limits, scale.limits, color="0.6", linewidth=0.8)
     ax.axhline(never, color="0.6", linewidth=0.8, linestyle="--")
     ax.text(1.02, never, "never", transform=ax.get_yaxis_transform(), va="center", fontsize=7)
     for (dimension, (name, marker, color)), sure in product(KINDS.items(), (False, True)):
@@ -120,8 +120,8 @@ def draw_diagram(ax: Axes, features: list[Feature], limits: tuple[float, float],
             ax.scatter(births, deaths, s=22, marker=marker, facecolors=face, edgecolors=color, label=text, zorder=3)
     for number, basin in numbered(features):
         write_beside(ax, number, place(basin), "black")
-    ticks = ticks_of(limits, log)
-    ax.set_xticks(ticks, texts := [tick_text(tick, log) for tick in ticks])
+    ticks = scale.ticks()
+    ax.set_xticks(ticks, texts := scale.texts(ticks))
     ax.set_yticks(ticks, texts)
     ax.legend(loc="lower right", fontsize=6, handletextpad=0.1, borderpad=0.3)  # below the diagonal lies nothing
     return ax

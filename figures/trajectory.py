@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from figures.parts.captions import metric_text, plane_meta, score_text
 from figures.parts.paths import path_legend
-from figures.parts.style import PAGE, check_out, heights, save, shared_limits, use_style
-from figures.parts.surface import color_ticks, complete_part, draw_contours, is_log, plane_of
+from figures.parts.scale import LEVELS, check_levels
+from figures.parts.style import PAGE, check_out, save, use_style
+from figures.parts.surface import complete_part, draw_bar, draw_contours, plane_of, scale_for
 from landscape.files.grid import Grid, read_grid
 from training.runtime.command import InputError, command, parse
 
@@ -33,35 +34,47 @@ class Arguments:
     """Which metric; the first in the file if none is named."""
     height: Literal["log", "linear"] = "log"
     """Scale of the levels."""
+    limits: tuple[float, float] | None = None
+    """Lowest and highest value drawn; default: what holds all."""
+    levels: int = LEVELS
+    """Number of levels between the regions, from 2 to 100."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "figures.trajectory", DESCRIPTION)
+    check_levels(arguments.levels)
     check_out(arguments.out)
     use_style()
     grid = complete_part(read_grid(arguments.surface))
-    save(draw(grid, str(arguments.surface), arguments.metric, arguments.height), arguments.out)
+    options = (arguments.metric, arguments.height, arguments.limits, arguments.levels)
+    save(draw(grid, str(arguments.surface), *options), arguments.out)
     print(arguments.out)
 
 
-def draw(grid: Grid, source: str, metric: str = "", height: str = "log", until: int | None = None) -> Figure:
+def draw(
+    grid: Grid,
+    source: str,
+    metric: str = "",
+    height: str = "log",
+    limits: tuple[float, float] | None = None,
+    levels: int = LEVELS,
+) -> Figure:
     """The figure of one grid: contours, paths, colour bar, and below them scores and distances from the plane.
 
-    until: only so many models of each path. Raises InputError if the file has neither trajectory nor marks.
+    Raises InputError if the file has neither trajectory nor marks.
     """
     check_paths(grid, source)
     metric = metric or next(iter(grid.values))
-    values, log = plane_of(grid, metric, 0, source), is_log(grid, metric, height)
-    limits = shared_limits([heights(values, log)])
+    values = plane_of(grid, metric, 0, source)
+    scale = scale_for([grid], metric, [values], height, limits, levels)
     figure = Figure(figsize=(0.75 * PAGE, 0.62 * PAGE), layout="compressed")
     ax = figure.subplots()
-    filled = draw_contours(ax, grid, values, log, limits, until)
+    filled = draw_contours(ax, grid, values, scale)
     if shares := plane_meta(grid).get("explained_variance"):
         x, y = (f"principal component {i + 1} ({share:.1%} of variance)" for i, share in enumerate(shares))
         ax.set(xlabel=x, ylabel=y)
     path_legend(ax)
-    bar = figure.colorbar(filled, ax=ax, fraction=0.046, pad=0.03, label=metric_text([grid], metric))
-    color_ticks(bar, limits, log)
+    draw_bar(figure, ax, filled, scale, metric_text([grid], metric))
     figure.supxlabel("\n".join(text for text in (score_text(grid), *distance_texts(grid)) if text), fontsize=7)
     return figure
 
@@ -80,7 +93,8 @@ def check_paths(grid: Grid, source: str) -> None:
     """Raise InputError if there is no path to draw."""
     if not grid.paths:
         raise InputError(
-            f"{source}: expected a surface with a trajectory or marks, found none; compute it with --trajectory"
+            f"{source}: expected a surface with a trajectory or marks, found none; compute it with --trajectory, or "
+            "draw the surface alone with figures.surface"
         )
 
 

@@ -27,7 +27,7 @@ DESCRIPTION = """Write one HTML page of surfaces to turn and read in a browser: 
 Example: python -m figures.viewer runs/a/surface.h5 runs/b/surface.h5 --out view.html
 
 Each model has its 3D surface and a contour map with one marker, or a line with its error band. Switches: metric,
-log or linear, one scale for all or one each, plane. It needs plotly: pip install 'loss-landscape[viewer]'."""
+log or linear, one scale for all or one each, plane. It needs plotly: pip install 'lamp-landscape[viewer]'."""
 
 MOST_SURFACES = 8  # browsers keep about 16 WebGL contexts, and a 3D plot takes up to two
 SCRIPTS = ("numbers.js", "plots.js", "page.js")
@@ -71,7 +71,7 @@ def plotly_script() -> bytes:
     folders = found.submodule_search_locations if found else None
     path = Path(next(iter(folders))) / "package_data" / "plotly.min.js" if folders else None
     if path is None or not path.is_file():
-        raise InputError("plotly: expected the package plotly, found none; pip install 'loss-landscape[viewer]'")
+        raise InputError("plotly: expected the package plotly, found none; pip install 'lamp-landscape[viewer]'")
     return path.read_bytes()
 
 
@@ -127,9 +127,14 @@ def metric_data(grids: Sequence[Grid], name: str) -> dict[str, Any]:
     return {
         "label": label(name),
         "axis": metric_text(grids, name),
-        "log": all(definition["transform"] == "log" for definition in definitions),
+        "log": all(definition["transform"] == "log" for definition in definitions) and not has_negative(grids, name),
         "common": len({definition.get("definition") for definition in definitions}) == 1,
     }
+
+
+def has_negative(grids: Sequence[Grid], name: str) -> bool:
+    """Whether a value of a metric is below 0, so that a logarithm would leave holes."""
+    return any(bool((grid.values[name][grid.done] < 0).any()) for grid in grids)
 
 
 def surface_data(source: str, grid: Grid) -> dict[str, Any]:
@@ -186,7 +191,9 @@ def details(grid: Grid, source: str) -> list[list[str]]:
     texts = {label(name): grid.meta["metrics"][name].get("definition", "") for name in grid.values}
     for name in grid.values:
         if math.isfinite(error := grid.interpolation_error.get(name, math.nan)):
-            texts[label(name)] += f"; largest error of interpolation {error:.2g} of the range"
+            limit = grid.interpolation_limit.get(name, math.nan)
+            everywhere = f", everywhere below {limit:.2g} with 95% confidence" if math.isfinite(limit) else ""
+            texts[label(name)] += f"; error of interpolation {error:.2g} of the range at held-out points{everywhere}"
     names = ("normalization", "ignore", "orthogonal", "seed", "batch_norm", "precision", "dtype", "adaptive", "samples")
     texts |= {name.replace("_", " "): _text(identity[name]) for name in names if name in identity}
     texts |= {"weights": str(identity.get("weights", "")), "file": source}

@@ -7,8 +7,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lamp_landscape import NAME, check_packages
+
 if TYPE_CHECKING:
     from landscape.api import compute
+    from landscape.directions.options import PlaneOptions
     from landscape.files.grid import Grid, read_grid
     from landscape.problem.metric import Metric
     from landscape.problem.problem import Problem, Samples
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Grid", "Metric", "Problem", "Samples", "compute", "from_checkpoint", "read_grid"]
+check_packages("training")
+
+__all__ = ["Grid", "Metric", "PlaneOptions", "Problem", "Samples", "compute", "from_checkpoint", "read_grid"]
 
 #: name -> its module, imported when the name is first used: torch takes seconds
 HOMES = {
@@ -24,6 +29,7 @@ HOMES = {
     "from_checkpoint": "sources",
     "Grid": "files.grid",
     "Metric": "problem.metric",
+    "PlaneOptions": "directions.options",
     "Problem": "problem.problem",
     "read_grid": "files.grid",
     "Samples": "problem.problem",
@@ -34,7 +40,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":  # told once, in setup.cfg
         from importlib.metadata import version
 
-        return version("loss-landscape")
+        return version(NAME)
     if name not in HOMES:
         raise AttributeError(f"module 'landscape' has no attribute {name!r}")
     return getattr(import_module(f"landscape.{HOMES[name]}"), name)

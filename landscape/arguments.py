@@ -42,7 +42,8 @@ class Arguments:
     """Make y orthogonal to x in every filter."""
     plane: PlaneOptions = field(default_factory=PlaneOptions)
     adaptive: float = 0.0
-    """Evaluate only what interpolation does not give to within this share of the range, such as 0.01; 0: all points."""
+    """Evaluate fewer points and interpolate the rest, aiming at errors of this share of the range, such as 0.01, at
+    points held out; the file says what they are, and what the largest of all is below; 0: all points."""
     batch_norm: Literal["frozen", "recalibrate", "interpolate"] = "frozen"
     """Batch norm's statistics: those of the checkpoint, re-estimated at each point, or of --to and --trajectory moved
     along with the weights, so that other models are reached in all."""
@@ -55,7 +56,7 @@ class Arguments:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; ranks of a node take its GPUs in turn."""
     threads: int = 0
-    """CPU threads of each rank; 0: cores divided by ranks."""
+    """CPU threads of each rank; 0: OMP_NUM_THREADS if set, else the CPUs that may be used, divided by ranks."""
 
 
 def check_settings(arguments: Arguments, x: Any, y: Any) -> Axes:

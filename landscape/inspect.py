@@ -104,16 +104,26 @@ def _progress(about: About) -> str:
     parts += [f"{counts[name]} {name}" for name in ("evaluated", "interpolated", "diverged")]
     errors = [metric["interpolation_error"] for metric in about["metrics"].values()]
     if known := [error for error in errors if error is not None]:
-        parts.append(f"largest interpolation error {max(known):.2%} of the range")
+        parts.append(f"largest error at held-out points {max(known):.2%} of the range")
     return "  " + ", ".join(parts) + ("" if counts["complete"] else ": unfinished")
 
 
 def _metric(name: str, metric: About) -> list[str]:
     lines = [f"  metric {name}: {metric['definition']}" if "definition" in metric else f"  metric {name}"]
+    if metric["interpolation_error"] is not None:
+        lines.append(_interpolation(metric))
     places = [(which, metric[which]) for which in ("minimum", "maximum") if metric[which]]
     return lines + [
         f"    {which} {at['value']:.6g} at x={at['x']:g}, y={at['y']:g}, plane {at['plane']}" for which, at in places
     ]
+
+
+def _interpolation(metric: About) -> str:
+    limit = metric["interpolation_limit"]
+    told = "not known" if limit is None else f"below {limit:.2%} with 95% confidence"
+    return (
+        f"    interpolated: error {metric['interpolation_error']:.2%} of the range at held-out points, largest {told}"
+    )
 
 
 def _measure(name: str, measure: About) -> str:

@@ -12,10 +12,11 @@ from torch import nn
 from landscape.engine.metrics import CLASSIFIER_METRICS, own_metric
 from landscape.problem.params import digest_of_model
 from landscape.problem.problem import Problem, Samples, check_problem, digest_of_sets, subsample
-from training.data import splits as data
 from training.data.config import RunConfig
 from training.data.patches import Patched, to_patches
+from training.data.splits import Split
 from training.fitting.checkpoint import load_checkpoint, load_weights
+from training.fitting.origin import data_of
 from training.models.autoencoder import build_model
 from training.runtime.command import InputError
 
@@ -24,13 +25,13 @@ def from_checkpoint(path: Path, data_dir: str | None, max_samples: int = 0) -> P
     """The problem that a checkpoint's run was: its model, its training images and its test split.
 
     The sets of an autoencoder are `train-normal`, `test-normal` and `test-anomalous`, those of a classifier `train` and
-    `test`; what was held out of training is in none of them. Raises InputError if the checkpoint cannot be used, or if
+    `test`; what was held out of training is in none of them. Without `data_dir` the data are looked for where the model
+    was trained first. Raises InputError if the checkpoint cannot be used, or if
     the data are not those it was trained on.
     """
     checkpoint = load_checkpoint(path)
     config = checkpoint.config
-    split = data.load_split(config, data_dir)
-    check_data(path, checkpoint.data_digest, split.digest)
+    split = data_of(path, checkpoint, data_dir)
     model = build_model(config)
     load_weights(model, checkpoint, str(path))
     problem = TASKS[config.task](model.eval(), config, split, max_samples)
@@ -40,7 +41,7 @@ def from_checkpoint(path: Path, data_dir: str | None, max_samples: int = 0) -> P
     return problem
 
 
-def autoencoder_problem(model: nn.Module, config: RunConfig, split: data.Split, max_samples: int) -> Problem:
+def autoencoder_problem(model: nn.Module, config: RunConfig, split: Split, max_samples: int) -> Problem:
     """Images are their own targets; a model of patches is measured on whole images, but for `own`."""
     normal = torch.from_numpy(~split.labels)
     images = {"train-normal": split.train, "test-normal": split.test[normal], "test-anomalous": split.test[~normal]}
@@ -54,7 +55,7 @@ def autoencoder_problem(model: nn.Module, config: RunConfig, split: data.Split, 
     return Problem(model.eval(), sets, metrics={"own": own_metric(config, own_set)})
 
 
-def classifier_problem(model: nn.Module, config: RunConfig, split: data.Split, max_samples: int) -> Problem:
+def classifier_problem(model: nn.Module, config: RunConfig, split: Split, max_samples: int) -> Problem:
     """The targets are one-hot digits, the outputs probabilities."""
     if split.targets is None:
         raise ValueError("sources: expected targets with task classify, found a split without")
@@ -64,19 +65,10 @@ def classifier_problem(model: nn.Module, config: RunConfig, split: data.Split, m
 
 
 #: task -> the sets and metrics of its model
-TASKS: dict[str, Callable[[nn.Module, RunConfig, data.Split, int], Problem]] = {
+TASKS: dict[str, Callable[[nn.Module, RunConfig, Split, int], Problem]] = {
     "reconstruct": autoencoder_problem,
     "classify": classifier_problem,
 }
-
-
-def check_data(path: Path, trained_on: str, found: str) -> None:
-    """Raise InputError unless the data are those that the checkpoint was trained on."""
-    if trained_on != found:
-        raise InputError(
-            f"{path}: expected the data it was trained on (SHA-256 {trained_on[:12]}…), found {found[:12]}…; "
-            "name the right folder with --data-dir"
-        )
 
 
 def from_factory(name: str, max_samples: int = 0) -> Problem:

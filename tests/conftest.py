@@ -1,23 +1,59 @@
 """What the tests share: the data folder, a command runner, small checkpoints."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as commands have it, before torch is imported
+
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
+#: Files and folders whose tests compute what a machine may round otherwise: the marker `numeric`, `make test-machines`.
+NUMERIC = (
+    *("landscape", "training/models", "training/fitting", "training/test_sweep.py", "training/test_probe.py"),
+    *("training/data/test_classify.py", "training/data/test_score.py", "training/data/test_pixels.py"),
+    *("analysis/measures", "analysis/pictures", "analysis/statistics", "analysis/test_sharpness.py"),
+    *("figures/test_fig4.py", "docs/test_your_model.py", "docs/test_extending.py"),
+)
+
 Runner = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = [ROOT / "tests" / name for name in NUMERIC]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker("numeric")
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """Models are made, and trained, in double precision."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal sends it, here and in processes started here, although `nohup … &` has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -30,7 +66,7 @@ def data_dir() -> str:
 
 
 def run_python(
-    *arguments: object, ranks: int = 0, env: dict[str, str] | None = None, timeout: int = 120
+    *arguments: object, ranks: int = 0, env: dict[str, str] | None = None, timeout: int = 600
 ) -> "subprocess.CompletedProcess[str]":
     """Run `python arguments…` in the project, under mpirun if `ranks`; the output is captured as text."""
     launcher = [str(BIN / "mpirun"), "-n", str(ranks)] if ranks else []

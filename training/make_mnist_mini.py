@@ -4,7 +4,6 @@ The same NumPy and zlib write the same bytes.
 """
 
 import io
-import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,4 +74,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command(main)(None))
+    raise SystemExit(command(main)())

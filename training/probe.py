@@ -51,7 +51,7 @@ class Arguments:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
-    """CPU threads; 0: all cores."""
+    """CPU threads; 0: OMP_NUM_THREADS if set, else all CPUs that may be used."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -61,13 +61,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_alone()
     from training.data.splits import load_split
     from training.fitting.checkpoint import load_checkpoint
+    from training.fitting.origin import data_where_trained
     from training.runtime.device import choose_device, use_threads
 
     use_threads(arguments.threads)
     device = choose_device(arguments.device)
     parent = load_checkpoint(arguments.ckpt)
     config = probe_config(parent.config, arguments)
-    split = load_split(config, arguments.data_dir)
+    found = data_where_trained(arguments.ckpt, parent) if arguments.data_dir is None else None
+    split = load_split(config, found.folder if found else arguments.data_dir)
     path = arguments.out / "checkpoint.pt"
     if already_trained(path, config, split):
         check_parent(path, load_checkpoint(path), parent)
@@ -144,7 +146,7 @@ def probe(parent: "Checkpoint", config: RunConfig, split: "Split", device: "torc
         if run.due:
             found = run.evaluate(head)
             metrics = {**found.checkpoint.metrics, "probe": about}
-            whole = checkpoint.take(config, found.checkpoint.epoch, classifier, metrics, split.digest)
+            whole = checkpoint.take(config, found.checkpoint.epoch, classifier, metrics, split)
             yield dataclasses.replace(found, checkpoint=whole)
 
 

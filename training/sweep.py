@@ -38,7 +38,7 @@ class Arguments:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; with auto the ranks of a node take its GPUs in turn."""
     threads: int = 0
-    """CPU threads a rank; 0: cores over ranks."""
+    """CPU threads a rank; 0: OMP_NUM_THREADS if set, else the CPUs that may be used, over ranks."""
     stack: int = 20
     """At most so many runs are trained together."""
     known: Path | None = None

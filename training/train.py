@@ -32,7 +32,7 @@ class Arguments:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
-    """CPU threads; 0: all cores."""
+    """CPU threads; 0: OMP_NUM_THREADS if set, else all CPUs that may be used."""
     save_every: int = 0
     """Also save the model every so many updates, at the start and at the end: OUT/trajectory/000000.pt, …; 0: never."""
 

@@ -83,22 +83,27 @@ MEASURES: dict[str, Measure] = {
         sharper=-1,
     ),
     "keskar": Measure(
-        "largest L − L₀ found over |δᵢ| ≤ ε(|θᵢ| + 1), ε = {keskar_eps}: {steps} steps of ascent, {restarts} starts",
+        "largest L − L₀ found over |δᵢ| ≤ ε(|θᵢ| + 1), ε = {keskar_eps}: ascent until {patience} steps add "
+        "less than {gain} of it, from new starts until two agree within {agreement}; at most {restarts} starts of "
+        "{steps} steps",
         KESKAR,
     ),
     "keskar_ratio": Measure("keskar / L₀", KESKAR, "1", scale=True),
     "keskar_paper": Measure("100·keskar / (1 + L₀), as the paper has it", KESKAR, "%"),
     "sam": Measure(
-        "largest L − L₀ found over ‖δ‖ ≤ ρ = {rho}, the images one batch: {steps} steps of ascent, {restarts} starts",
+        "largest L − L₀ found over ‖δ‖ ≤ ρ = {rho}, the images one batch; searched as keskar",
         FORET,
     ),
     "asam": Measure(
-        "largest L − L₀ found over ‖δ/|θ|‖ ≤ ρ = {adaptive_rho}, elementwise: {steps} steps, {restarts} starts",
+        "largest L − L₀ found over ‖δ/|θ|‖ ≤ ρ = {adaptive_rho}, elementwise; searched as keskar",
         KWON,
         filters=True,
     ),
     "asam_mean": Measure(
-        "mean of L(θ + σ|θ|∘z) − L₀, σ = {sigma}, z standard normal, {draws} draws", ANDRIUSHCHENKO, filters=True
+        "mean of L(θ + σ|θ|∘z) − L₀, σ = {sigma}, z standard normal, over pairs ±z, doubled in number until the "
+        "standard error is at most {precision} of it, at most {draws}",
+        ANDRIUSHCHENKO,
+        filters=True,
     ),
     "trace": Measure("tr H by Hutchinson's estimator, {probes} probes", GHORBANI, SQUARED),
     "lambda_max": Measure(

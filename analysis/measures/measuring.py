@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from analysis.measures.ascent import Rise, Search
+from analysis.measures.average_case import mean_rise
 from analysis.measures.catalogue import column
 from analysis.measures.curvature import Spectrum, curvature, smoothed, spectral_density
 from analysis.measures.directional import Growth, Planes, along_directions, over_planes
-from analysis.measures.settings import RADII, Settings
-from analysis.measures.worst_case import ball, keskar, mean_rise
+from analysis.measures.settings import FEWEST_DRAWS, RADII, Settings
+from analysis.measures.worst_case import ball, keskar
 from landscape.engine.metrics import resolve_metrics, usable
 from landscape.hessian.eigen import extreme_eigenvalues
 from landscape.hessian.objective import Objective
@@ -48,6 +50,11 @@ class Found:
             self.beyond.append(column(measure, loss))
         if not math.isfinite(value):
             self.notes[column(measure, loss)] = note or f"{value}"
+
+    def detail(self, measure: str, loss: str, **values: float) -> None:
+        """Store how a value came about, in columns `MEASURE@LOSS:NAME`."""
+        for name, value in values.items():
+            self.measures[column(f"{measure}:{name}", loss)] = finite(value)
 
 
 def measure(problem: Problem, settings: Settings, device: torch.device) -> Found:
@@ -149,14 +156,37 @@ def curves_of(growth: Growth) -> dict[str, Any]:
 def worst_case(problem: Problem, settings: Settings, losses: list[str], device: torch.device, found: Found) -> None:
     for name, objective in objectives(problem, losses, device):
         base = objective.value()
-        search = (settings.steps, settings.restarts, settings.seed)
-        rise = keskar(objective, settings.keskar_eps, *search).value
-        found.put("keskar", name, rise)
-        found.put("keskar_ratio", name, rise / base if base else math.nan, note="L is 0 at the model")
-        found.put("keskar_paper", name, 100 * rise / (1 + base))
-        found.put("sam", name, ball(objective, settings.rho, *search).value)
-        found.put("asam", name, ball(objective, settings.adaptive_rho, *search, objective.base.abs()).value)
-        found.put("asam_mean", name, *mean_rise(objective, settings.sigma, settings.draws, settings.seed))
+        search = search_of(settings)
+        rise = keskar(objective, settings.keskar_eps, search)
+        put_rise(found, "keskar", name, rise)
+        found.put("keskar_ratio", name, rise.value / base if base else math.nan, note="L is 0 at the model")
+        found.put("keskar_paper", name, 100 * rise.value / (1 + base))
+        put_rise(found, "sam", name, ball(objective, settings.rho, search))
+        put_rise(found, "asam", name, ball(objective, settings.adaptive_rho, search, objective.base.abs()))
+        noise = (settings.sigma, settings.seed, settings.precision, FEWEST_DRAWS, settings.draws)
+        mean = mean_rise(objective, *noise)
+        found.put("asam_mean", name, mean.value, mean.stderr)
+        found.detail("asam_mean", name, draws=mean.draws, converged=mean.precise)
+
+
+def search_of(settings: Settings) -> Search:
+    return Search(
+        settings.steps, settings.restarts, settings.patience, settings.gain, settings.agreement, settings.seed
+    )
+
+
+def put_rise(found: Found, measure: str, loss: str, rise: Rise) -> None:
+    """Store the highest rise, and what its search was worth: it is a lower bound, and the better the more agreed."""
+    found.put(measure, loss, rise.value)
+    found.detail(
+        measure,
+        loss,
+        steps=rise.steps,
+        starts=rise.starts,
+        agreeing=rise.agreeing,
+        spread=rise.spread,
+        converged=rise.converged,
+    )
 
 
 def hessian(problem: Problem, settings: Settings, losses: list[str], device: torch.device, found: Found) -> None:
@@ -177,7 +207,7 @@ def hessian(problem: Problem, settings: Settings, losses: list[str], device: tor
             value, residual = float(pairs.values[0]), float(pairs.residuals[0])
             note = f"not converged to {settings.tolerance:g} after {extremes.products} products, at {value:.6g}"
             found.put(measure, name, value if pairs.converged[0] else math.nan, note=note)
-            found.measures[column(f"{measure}:residual", name)] = finite(residual)
+            found.detail(measure, name, residual=residual)
         if settings.density_steps:
             spectrum = spectral_density(
                 objective.products, objective.size, settings.density_steps, settings.density_probes, settings.seed

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from training.data.config import check
 
 RADII = (0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+FEWEST_DRAWS = 64  # by which the standard error of asam_mean can be judged
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,26 @@ class Settings:
     """Fall of AUROC whose radius is measured."""
     keskar_eps: float = 1e-3
     """Size of Keskar's box."""
-    restarts: int = 2
-    """Starts of each ascent: the middle, and random points."""
-    steps: int = 5
-    """Steps of each ascent."""
+    restarts: int = 8
+    """Starts of each search at the most, the middle and random points: it ends when two agree on the highest rise."""
+    steps: int = 100
+    """Steps of each ascent at the most."""
+    patience: int = 8
+    """An ascent has converged when so many steps raise it by less than --gain of its rise."""
+    gain: float = 0.002
+    """That share."""
+    agreement: float = 0.01
+    """Two starts agree when their rises differ by at most this share of the higher."""
     rho: float = 0.05
     """Radius of SAM's ball."""
     adaptive_rho: float = 0.5
     """Radius of ASAM's ball."""
     sigma: float = 0.05
     """Relative size of the noise of asam_mean."""
-    draws: int = 6
-    """Draws of that noise, each with its opposite."""
+    precision: float = 0.05
+    """Standard error of asam_mean that is aimed at, relative to its value."""
+    draws: int = 256
+    """Draws of that noise at the most, each with its opposite."""
     probes: int = 16
     """Probes of the traces."""
     tolerance: float = 0.03
@@ -59,7 +68,7 @@ class Settings:
 
 def check_settings(settings: Settings) -> None:
     """Raise InputError at the first value that cannot be measured with."""
-    counts = ("images", "test_images", "directions", "restarts", "steps", "draws", "probes", "planes")
+    counts = ("images", "test_images", "directions", "restarts", "steps", "patience", "draws", "probes", "planes")
     for name in (*counts, "density_probes"):
         value = getattr(settings, name)
         check(1 <= value <= 10**6, "--" + name.replace("_", "-"), "1 to 1000000", value)
@@ -67,9 +76,11 @@ def check_settings(settings: Settings) -> None:
     check(0 <= settings.density_steps <= 1000, "--density-steps", "0 to 1000", settings.density_steps)
     for name in ("directions", "draws", "probes"):  # a spread needs two
         check(getattr(settings, name) >= 2, "--" + name, "at least 2, for a standard error", getattr(settings, name))
-    for name in ("level", "fall", "keskar_eps", "rho", "adaptive_rho", "sigma", "tolerance"):
+    for name in ("level", "fall", "keskar_eps", "rho", "adaptive_rho", "sigma", "precision", "tolerance"):
         value = getattr(settings, name)
         check(0 < value < float("inf"), "--" + name.replace("_", "-"), "a positive number", value)
+    for name in ("gain", "agreement"):
+        check(0 <= getattr(settings, name) < 1, f"--{name}", "0 to less than 1", getattr(settings, name))
     for name in ("small", "large"):
         value = getattr(settings, name)
         check(value in RADII, f"--{name}", f"one of {', '.join(f'{r:g}' for r in RADII)}", value)

@@ -14,10 +14,10 @@ from training.fitting.results import csv_text
 from training.runtime.command import InputError, write_whole
 
 FORMAT = "landscape-sharpness"
-VERSION = 2  # of what measures mean: reports of another are not mixed with
+VERSION = 3  # of what measures mean: reports of another are not mixed with
 CONFIG = tuple(field.name for field in dataclasses.fields(RunConfig))
 KEPT = ("train_l2", "auroc", "auroc_stderr", "auroc_low", "auroc_high", "stopped_at_fit")
-EXTRAS = ("", ":stderr", ":residual")
+EXTRAS = ("", ":stderr", ":residual", ":steps", ":starts", ":agreeing", ":spread", ":draws", ":converged")
 
 
 class Task(NamedTuple):

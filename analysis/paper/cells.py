@@ -167,18 +167,22 @@ def describe(cells: Cells) -> list[str]:
     epochs = sorted({int(run.settings["epochs"]) for run in cells.runs.values()})
     seeds = sorted({run.seed for run in cells.runs.values()})
     datasets = sorted({run.settings["dataset"] for run in cells.runs.values()})
-    matches = {
-        "epochs": f"equal epochs, {cells.rule.target:g}" if cells.rule.target > 0 else "epochs as trained",
-        "updates": f"equal updates, at or before {cells.rule.target:g}",
-        "fit": f"matched fit, AUROC where the common training L2 first falls to {cells.rule.target:g}, interpolated",
-    }
     notes = [
-        f"Protocol: {cells.rule.protocol} ({PROTOCOL_TEXTS[cells.rule.protocol]}). Matching: "
-        f"{matches[cells.rule.matching]}.",
+        describe_rule(cells.rule),
         f"Data: {', '.join(datasets)}. Epochs trained: {listed(epochs)}. Seeds: {listed(seeds)}. "
         f"LAMP: {describe_reading(cells.reading)}.",
     ]
     return [*notes, *filter(None, [unequal_note(cells)]), missing_note(cells)]
+
+
+def describe_rule(rule: Rule) -> str:
+    """Which evaluation of each run counts, in words."""
+    matches = {
+        "epochs": f"equal epochs, {rule.target:g}" if rule.target > 0 else "epochs as trained",
+        "updates": f"equal updates, at or before {rule.target:g}",
+        "fit": f"matched fit, AUROC where the common training L2 first falls to {rule.target:g}, interpolated",
+    }
+    return f"Protocol: {rule.protocol} ({PROTOCOL_TEXTS[rule.protocol]}). Matching: {matches[rule.matching]}."
 
 
 def listed(values: Sequence[int]) -> str:

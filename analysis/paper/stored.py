@@ -1,7 +1,7 @@
 """What `analysis.pairs` wrote, read back: paired tests and bootstrapped averages."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,19 @@ def read_averages(path: Path, reading: Sequence[str]) -> Averages:
         group = Group(int(batch), values["base"], values["optimizer"])
         found[group, values["what"]] = StoredAverage(mean, low, high, int(resamples), values["status"])
     return found
+
+
+def same_runs(averaged: Sequence[Run], cells: Cells) -> bool:
+    """Whether in each column of the table the runs are those that were averaged; both may have other columns."""
+
+    def by_group(runs: Iterable[Run]) -> dict[Group, set[str]]:
+        found: dict[Group, set[str]] = {}
+        for run in runs:
+            found.setdefault(run.group, set()).add(run.name)
+        return found
+
+    theirs, ours = by_group(averaged), by_group(cells.runs.values())
+    return all(theirs.get(group) == names for group, names in ours.items())
 
 
 def check_averages(averages: Averages, cells: Cells, path: Path) -> None:

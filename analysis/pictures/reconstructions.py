@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from landscape.sources import check_data
 from training.data.patches import Patched
 from training.data.pixels import error_map
 from training.data.score import anomaly_score
-from training.data.splits import Split, load_split
+from training.data.splits import Split
 from training.fitting.checkpoint import Checkpoint, load_checkpoint, load_weights
+from training.fitting.origin import data_of
 from training.models.autoencoder import build_model
 from training.runtime.command import InputError
 
@@ -33,9 +33,7 @@ def fig4_panels(
     """
     checkpoints = [load_checkpoint(path) for path in paths]
     check_same_data(paths, checkpoints)
-    config = checkpoints[0].config
-    split = load_split(config, data_dir)
-    check_data(paths[0], checkpoints[0].data_digest, split.digest)
+    split = data_of(paths[0], checkpoints[0], data_dir)
     shown = named(split, ids) if ids else choose(split, normal, anomalous, seed)
     images = split.test[shown]
     outputs = [reconstruct(checkpoint, path, images) for checkpoint, path in zip(checkpoints, paths, strict=True)]

@@ -32,7 +32,9 @@ function band(surface, metric, plane, log, floor) {
   return [end(-1), end(1)];
 }
 
-/** Lowest and highest of all numbers in nested arrays; [0, 1] if there is none. */
+const CONSTANT = 1e-12; // relative range below which numbers are one up to rounding
+
+/** Lowest and highest of all numbers in nested arrays, a constant in the middle; [0, 1] if there is none. */
 function limits(panels) {
   let low = Infinity;
   let high = -Infinity;
@@ -42,15 +44,19 @@ function limits(panels) {
     high = Math.max(high, value);
   }
   if (low > high) return [0, 1];
-  return high > low ? [low, high] : [low - 0.5, high + 0.5];
+  const reach = Math.max(Math.abs(low), Math.abs(high));
+  if (high / 2 - low / 2 > (CONSTANT / 2) * reach) return [low, high];
+  const half = Math.max(0.5, reach / 20);
+  return [Math.max(low - half, -Number.MAX_VALUE), Math.min(high + half, Number.MAX_VALUE)];
 }
 
 function roundSteps(low, high, count) {
-  const rough = (high - low) / count;
+  const rough = high / count - low / count; // high - low may be no number
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
+  const first = Math.ceil(low / step - 1e-9);
   const ticks = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) ticks.push(k * step);
+  for (let k = 0; k <= 2 * count && (first + k) * step <= high + 1e-9 * step; k++) ticks.push((first + k) * step); // of finite length in any case
   return ticks;
 }
 

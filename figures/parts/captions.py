@@ -1,5 +1,6 @@
 """What a surface's file says of its model, as text for figures; and what keeps two surfaces from being compared."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from figures.parts.style import label
 from landscape.files.grid import Grid
 from training.data.score import wilson_interval
+from training.runtime.command import InputError
 
 
 def config_of(grid: Grid) -> dict[str, Any]:
@@ -54,14 +56,73 @@ def score_text(grid: Grid) -> str:
 
 
 def value_at_model(grid: Grid, values: NDArray[np.float64]) -> float | None:
-    """The value of a plane at the model itself; None if the grid has no such point."""
+    """The value of a plane at the model itself; None if the grid has no such point, or none is known there."""
     here = np.flatnonzero(grid.x.values == 0), np.flatnonzero(grid.y.values == 0)
-    return float(values[here[1][0], here[0][0]]) if all(len(index) for index in here) else None
+    if not all(len(index) for index in here):
+        return None
+    value = float(values[here[1][0], here[0][0]])
+    return None if np.isnan(value) else value
+
+
+def model_text(grid: Grid, source: str) -> str:
+    """The model in a few words: its training loss and batch size and its score, or its name, or else the file."""
+    config = config_of(grid)
+    parts = [
+        f"trained with {label(config['loss'])}" if "loss" in config else str(grid.meta.get("name") or source),
+        f"batch {config['batch_size']}" if "batch_size" in config else "",
+        score_text(grid),
+    ]
+    return SEPARATOR.join(part for part in parts if part)
+
+
+SEPARATOR = "  |  "
+
+
+def wrapped(text: str, width: int = 115) -> str:
+    """Text in lines of at most `width` characters, about a page, broken between its parts; longer parts are cut.
+
+    >>> wrapped("trained with L2  |  batch 128  |  AUROC 0.900", 32)
+    'trained with L2  |  batch 128\\nAUROC 0.900'
+    """
+    lines: list[str] = []
+    for part in text.split(SEPARATOR):
+        if lines and len(lines[-1] + SEPARATOR + part) <= width:
+            lines[-1] += SEPARATOR + part
+        else:
+            lines += textwrap.wrap(part, width)
+    return "\n".join(lines)
+
+
+def hole_text(grid: Grid, metric: str, planes: Sequence[int]) -> str:
+    """Why there are holes, or fewer points than asked for: how many are not computed, or diverged; else empty."""
+    done, values = grid.done[list(planes)], grid.values[metric][list(planes)]
+    left, diverged = int((~done).sum()), int((done & ~np.isfinite(values)).sum())
+    parts = [
+        f"unfinished: {done.mean():.0%} of {done.size} points" if left else "",
+        f"{diverged} of {done.size} points diverged" if diverged else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def chosen_metric(grids: Sequence[Grid], wanted: str = "") -> str:
+    """The metric that is wanted, or else l2 if all files have it, or else the first that all have."""
+    common = [name for name in grids[0].values if all(name in grid.values for grid in grids)]
+    if wanted:
+        return wanted
+    if not common:
+        found = " / ".join(", ".join(grid.values) for grid in grids)
+        raise InputError(f"surfaces: expected files with a metric in common, found {found}; draw each by itself")
+    return "l2" if "l2" in common else common[0]
+
+
+def definition_of(grid: Grid, metric: str) -> str:
+    """What a metric is, in words; empty of a file that does not say."""
+    return str(grid.meta["metrics"][metric].get("definition", ""))
 
 
 def metric_text(grids: Sequence[Grid], metric: str) -> str:
     """The metric as a colour bar's label, with what a sample's loss is summed over."""
-    definitions = " ".join(grid.meta["metrics"][metric]["definition"] for grid in grids)
+    definitions = " ".join(definition_of(grid, metric) for grid in grids)
     for over in ("pixels", "classes"):
         if f"summed over {over}" in definitions:
             return f"{label(metric)} loss (sum over {over})"

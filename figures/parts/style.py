@@ -1,13 +1,10 @@
-"""What all figures share: fonts and sizes for print, the colour-blind-safe map, heights, levels, saving."""
+"""What all figures share: fonts and sizes for print, the colour-blind-safe map, names, saving."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from training.runtime.command import InputError, make_parent, whole_file
 
@@ -56,22 +53,6 @@ def label(name: str) -> str:
     """A metric or loss as it is written in figures, such as `L2-LAMP` or `L2 (test-anomalous)`."""
     base, _, over = name.partition("@")
     return LABELS.get(base, base) + (f" ({over})" if over else "")
-
-
-def heights(values: NDArray[np.float64], log: bool) -> NDArray[np.float64]:
-    """Values as heights: log10 if `log`; NaN, so a hole, where a value is not finite or has no logarithm."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        result = np.log10(values) if log else values.astype(np.float64)
-    return np.where(np.isfinite(result), result, np.nan)
-
-
-def shared_limits(panels: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """Lowest and highest finite height over all panels; (0, 1) if there is none."""
-    finite = np.concatenate([panel[np.isfinite(panel)] for panel in panels])
-    if finite.size == 0:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def check_out(path: Path) -> None:

@@ -67,6 +67,7 @@ def about_grid(grid: Grid) -> About:
                 **grid.meta["metrics"][name],
                 **_extremes(grid, name),
                 "interpolation_error": _number(grid.interpolation_error[name]),
+                "interpolation_limit": _number(grid.interpolation_limit.get(name, math.nan)),
             }
             for name in grid.values
         },
@@ -166,13 +167,16 @@ def _checkpoint(path: Path) -> About:
         "metrics": checkpoint.metrics,
         "digest": checkpoint.digest,
         "data_digest": checkpoint.data_digest,
+        "data_dir": checkpoint.data_dir,
         "parameters": sum(tensor.numel() for tensor in checkpoint.params.values()),
         "config": vars(checkpoint.config),
-        "commands": {"repeat": None if is_probe else training_command(checkpoint.config, path.parent)},
+        "commands": {
+            "repeat": None if is_probe else training_command(checkpoint.config, path.parent, checkpoint.data_dir)
+        },
     }
 
 
-def training_command(config: RunConfig, folder: Path) -> str:
+def training_command(config: RunConfig, folder: Path, data_dir: str = "") -> str:
     """The command line that trains `config` into `folder`: the options that are not the defaults, and the data set."""
     words = ["python", "-m", "training.train", "--dataset", config.dataset]
     for field in dataclasses.fields(config):
@@ -180,4 +184,5 @@ def training_command(config: RunConfig, folder: Path) -> str:
         if field.name == "dataset" or value == field.default:
             continue
         words += [option if value else "--no-" + option[2:]] if isinstance(value, bool) else [option, str(value)]
+    words += ["--data-dir", data_dir] if data_dir else []
     return shlex.join([*words, "--out", str(folder)])

@@ -90,7 +90,8 @@ class Grid:
 
     values, stderr: {metric: (K, ny, nx)}, NaN where there is no value. done: final (the value may be inf or NaN).
     evaluated: by a forward pass, not interpolated. interpolation_error: {metric: largest error at points held out from
-    interpolation, as a share of the range of the transformed metric}, NaN where nothing was interpolated. meta: where
+    interpolation, as a share of the range of the transformed metric}, NaN where nothing was interpolated.
+    interpolation_limit: {metric: what the largest error of all is below with 95% confidence}, likewise. meta: where
     all this came from, plain values. paths: trajectories and other models on the plane, by name. directions: arrays
     named `<plane>/<x or y>/<parameter>`, of a grid that was computed; none of one that was read, whose file has them.
     """
@@ -102,6 +103,7 @@ class Grid:
     done: Bools
     evaluated: Bools
     interpolation_error: dict[str, float] = field(default_factory=dict)
+    interpolation_limit: dict[str, float] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     paths: dict[str, Track] = field(default_factory=dict)
     directions: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
@@ -130,6 +132,7 @@ def empty_grid(x: Axis, y: Axis, metrics: list[str], planes: int, meta: dict[str
         done=np.zeros(shape, bool),
         evaluated=np.zeros(shape, bool),
         interpolation_error=dict.fromkeys(metrics, math.nan),
+        interpolation_limit=dict.fromkeys(metrics, math.nan),
         meta=meta,
     )
 
@@ -156,8 +159,9 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
             dataset = file.create_dataset(name, data=values)
             for dimension, scale in zip(dataset.dims, scales, strict=True):
                 dimension.attach_scale(scale)
-        for name, error in grid.interpolation_error.items():
-            file.create_dataset(f"interpolation_error/{name}", data=np.float64(error))
+        for kind in ("interpolation_error", "interpolation_limit"):
+            for name, number in getattr(grid, kind).items():
+                file.create_dataset(f"{kind}/{name}", data=np.float64(number))
         for name, track in grid.paths.items():
             for part, values in vars(track).items():
                 file.create_dataset(f"paths/{name}/{part}", data=values)
@@ -215,6 +219,10 @@ def _read(file: h5py.File) -> Grid:
         done=_array(file["done"]).astype(bool),
         evaluated=_array(file["evaluated"]).astype(bool),
         interpolation_error={name: float(_array(error)) for name, error in file["interpolation_error"].items()},
+        interpolation_limit={  # files of older releases have none
+            name: float(_array(file[path])) if (path := f"interpolation_limit/{name}") in file else math.nan
+            for name in names
+        },
         meta=meta,
         paths={
             name: Track(*(_array(file[f"paths/{name}/{part}"]) for part in ("coordinates", "distance", "updates")))

@@ -70,10 +70,12 @@ class GridWriter(GridStore):
         self._put("done", where, np.ones(len(where), bool))
         super().write(points, evaluated)
 
-    def write_errors(self, errors: dict[str, float]) -> None:
-        for name, error in errors.items():
-            self._put(f"interpolation_error/{name}", np.zeros((1, 0), np.int64), np.array([error]))
-        super().write_errors(errors)
+    def write_errors(self, errors: dict[str, float], limits: dict[str, float]) -> None:
+        for kind, numbers in (("interpolation_error", errors), ("interpolation_limit", limits)):
+            for name, number in numbers.items():
+                if f"{kind}/{name}" in self.places:  # a file of an older release has no limits
+                    self._put(f"{kind}/{name}", np.zeros((1, 0), np.int64), np.array([number]))
+        super().write_errors(errors, limits)
 
     def _put(self, name: str, where: NDArray[np.int64], values: NDArray[Any]) -> None:
         """Write single elements of a data set."""
@@ -184,7 +186,8 @@ def _places(path: Path) -> dict[str, Place]:
     """Where in the file the elements of each data set to be written lie."""
     places = {}
     with open_file(path) as file:
-        names = [f"{kind}/{name}" for kind in ("metrics", "stderr", "interpolation_error") for name in file[kind]]
+        kinds = ("metrics", "stderr", "interpolation_error", "interpolation_limit")
+        names = [f"{kind}/{name}" for kind in kinds for name in file.get(kind, ())]
         for name in (*names, "evaluated", "done"):
             offset = file[name].id.get_offset()
             if offset is None:  # in chunks, or not allocated: not made by `write_new`

@@ -50,6 +50,9 @@ def _json(path: Path, text: str) -> About:
     raise foreign(path)
 
 
+SEARCHED = ("steps", "starts", "agreeing", "spread", "draws", "converged")  # what a search or a mean was worth
+
+
 def about_sharpness(report: About) -> About:
     """Of a report of sharpness: the model, the settings, and each measure with its standard error and definition."""
     measures, definitions = report["measures"], report["definitions"]
@@ -60,6 +63,7 @@ def about_sharpness(report: About) -> About:
                 "value": value,
                 "stderr": measures.get(f"{name}:stderr"),
                 "residual": measures.get(f"{name}:residual"),
+                **{extra: measures[f"{name}:{extra}"] for extra in SEARCHED if f"{name}:{extra}" in measures},
                 **{part: definitions.get(name.split("@")[0], {}).get(part) for part in ("units", "definition")},
             }
             for name, value in measures.items()

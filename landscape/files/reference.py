@@ -156,7 +156,10 @@ def check_increasing(path: Path, axes: tuple[Axis, Axis]) -> None:
     for axis in axes:
         values = axis.values
         if values.ndim != 1 or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
-            raise InputError(f"{path}: expected {axis.name}coordinates that increase, found others")
+            found = "others"
+            if values.size > 1 and (values == values.flat[0]).all():
+                found = f"{values.size} times {values.flat[0]:g}"
+            raise InputError(f"{path}: expected {axis.name}coordinates that increase, found {found}")
 
 
 def read_directions(path: Path, plane: int) -> dict[str, Named]:

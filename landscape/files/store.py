@@ -26,13 +26,14 @@ class GridStore:
         self.grid.evaluated[where] = evaluated
         self.grid.done[where] = True
 
-    def write_errors(self, errors: dict[str, float]) -> None:
-        """Store how large the errors of interpolation were found to be."""
+    def write_errors(self, errors: dict[str, float], limits: dict[str, float]) -> None:
+        """Store how large the errors of interpolation were found to be, and what the largest is below."""
         self.grid.interpolation_error.update(errors)
+        self.grid.interpolation_limit.update(limits)
 
-    def write_interpolated(self, values: dict[str, Floats], errors: dict[str, float]) -> None:
-        """Store interpolated values where no forward pass was made, and how large their errors were found to be."""
-        self.write_errors(errors)
+    def write_interpolated(self, values: dict[str, Floats], errors: dict[str, float], limits: dict[str, float]) -> None:
+        """Store interpolated values where no forward pass was made, and how large their errors are (`write_errors`)."""
+        self.write_errors(errors, limits)
         where = np.argwhere(~self.grid.evaluated)
         if len(where):
             stacked = np.stack([values[name][tuple(where.T)] for name in self.grid.values], 1)

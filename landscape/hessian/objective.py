@@ -70,6 +70,8 @@ class Objective:
 
     def value(self) -> float:
         """L at the present weights."""
+        if self.chain:
+            return self.chain.value()
         with torch.no_grad():
             return float(sum(self._loss(batch).double() for batch in self.batches))
 

@@ -93,6 +93,11 @@ class Chain:
             unit.kept = None
 
     @torch.no_grad()
+    def value(self) -> float:
+        """The loss alone, by a forward pass of which nothing is kept."""
+        return self.first[0] if self.first else sum(_map(self.pools[0], self._value_of, self.units))
+
+    @torch.no_grad()
     def gradient(self) -> tuple[float, Tensor]:
         """The loss and its gradient (P,)."""
         value, pairs = self._first()
@@ -118,6 +123,10 @@ class Chain:
             parts = list(_map(self.pools[0], self._first_of, self.units))
             self.first = sum(value for value, _ in parts), summed(pairs for _, pairs in parts)
         return self.first
+
+    def _value_of(self, unit: Unit) -> float:
+        outputs = [state.outputs for state in _map(self.pools[1], self._state, unit.images)]
+        return float(self.loss(torch.cat(outputs, 1).sigmoid()[0].permute(0, 3, 1, 2), unit.targets))
 
     def _first_of(self, unit: Unit) -> tuple[float, list[Pair]]:
         states, curve = self._kept(unit)

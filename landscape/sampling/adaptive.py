@@ -2,7 +2,8 @@
 
 A surface is sampled coarse to fine. Between samples stands the cubic radial spline of each metric's transformed value
 (:mod:`landscape.sampling.spline`). Its error is judged by leaving out each sample in turn; at the end a random share of
-the interpolated points is evaluated and says how large the error really is.
+the interpolated points is evaluated and says how large the error really is, and by its tail how large it may be
+elsewhere.
 """
 
 import math
@@ -13,6 +14,7 @@ import numpy as np
 
 from landscape.files.grid import Bools, Floats, Indices
 from landscape.sampling.spline import left_out_errors, spline
+from landscape.sampling.tail import CONFIDENCE, upper_limit
 from training.runtime.command import InputError
 
 Values = dict[str, Floats]
@@ -31,13 +33,16 @@ class Adapted:
 
     held_out: flat indices of the random interpolated points that were then evaluated. errors: the largest difference
     between prediction and value at them, as a share of the range of the transformed metric on its plane; inf where a
-    value is not finite, 0 where nothing was interpolated.
+    value is not finite, 0 where nothing was interpolated. limits: what the largest error of the points that stay
+    interpolated is below, with 95% confidence (:func:`landscape.sampling.tail.upper_limit`), likewise a share, and at
+    least the tolerance.
     """
 
     values: Values
     evaluated: Bools
     held_out: Indices
     errors: dict[str, float]
+    limits: dict[str, float]
 
 
 Plan = Generator[Indices, Values, Adapted]
@@ -75,7 +80,9 @@ def check_tolerance(tol: float) -> None:
 
 
 def refine(x: Floats, y: Floats, transforms: dict[str, str], tol: float, seed: int, planes: int = 1) -> Plan:
-    """Plan a grid of `planes` times len(y) times len(x) points within `tol` of the range of each transformed metric.
+    """Plan a grid of `planes` times len(y) times len(x) points, aimed at `tol` of the range of each transformed metric.
+
+    The aim is reached at the points held out, unless three rounds were not enough; others may miss it, see `limits`.
 
     A coroutine: it yields the flat indices to evaluate next, level by level, is sent {metric: values there}, and
     returns an :class:`Adapted`. It draws on nothing but what it was sent, so a run that was stopped comes to the same
@@ -87,7 +94,10 @@ def refine(x: Floats, y: Floats, transforms: dict[str, str], tol: float, seed: i
     """
     check_tolerance(tol)
     size = len(x) * len(y)
-    plans = [_refine_plane(x, y, transforms, tol, np.random.default_rng([seed, plane])) for plane in range(planes)]
+    sure = CONFIDENCE ** (1 / planes)  # of each plane, to be so of all
+    plans = [
+        _refine_plane(x, y, transforms, tol, np.random.default_rng([seed, plane]), sure) for plane in range(planes)
+    ]
     wanted: dict[int, Indices] = {plane: next(plan) for plane, plan in enumerate(plans)}
     finished: dict[int, Adapted] = {}
     while wanted:  # the planes go in step, so that one level has work for many ranks
@@ -105,11 +115,14 @@ def refine(x: Floats, y: Floats, transforms: dict[str, str], tol: float, seed: i
         np.stack([part.evaluated for part in parts]),
         np.concatenate([plane * size + part.held_out for plane, part in enumerate(parts)]),
         {name: max(part.errors[name] for part in parts) for name in transforms},
+        {name: max(part.limits[name] for part in parts) for name in transforms},
     )
 
 
-def _refine_plane(x: Floats, y: Floats, transforms: dict[str, str], tol: float, random: np.random.Generator) -> Plan:
-    """:func:`refine` of one plane."""
+def _refine_plane(
+    x: Floats, y: Floats, transforms: dict[str, str], tol: float, random: np.random.Generator, sure: float
+) -> Plan:
+    """:func:`refine` of one plane; the limits of its errors hold with confidence `sure`."""
     shape = len(y), len(x)
     places = _places(x, y)
     names = list(transforms)
@@ -143,7 +156,16 @@ def _refine_plane(x: Floats, y: Floats, transforms: dict[str, str], tol: float, 
         evaluated.reshape(shape),
         held_out,
         dict(zip(names, errors.max(0, initial=0).tolist(), strict=True)),
+        {name: _limit(errors[:, number], len(rest), tol, sure) for number, name in enumerate(names)},
     )
+
+
+def _limit(errors: Floats, rest: int, tol: float, sure: float) -> float:
+    """What the largest error of `rest` interpolated points is below: not `tol`, under which refinement does not look.
+
+    Where the tail at the held-out points says less, it has missed what is sharp and small.
+    """
+    return max(upper_limit(errors, rest, sure), tol if rest else 0.0)
 
 
 def _places(x: Floats, y: Floats) -> Floats:

@@ -85,7 +85,7 @@ class Surface:
                 points = plan.send({name: values.ravel()[points] for name, values in writer.grid.values.items()})
             except StopIteration as stop:
                 if stop.value is not None:
-                    writer.write_interpolated(stop.value.values, stop.value.errors)
+                    writer.write_interpolated(stop.value.values, stop.value.errors, stop.value.limits)
                 return
 
     def _shared(self, points: Indices | None) -> Indices | None:
@@ -132,9 +132,14 @@ class Surface:
             return ""
         grid = self.writer.grid
         parts = [f"{grid.done.size} points, {int(grid.evaluated.sum())} evaluated, {self.fresh} of them now"]
-        errors = [f"{name} {error:.2%}" for name, error in grid.interpolation_error.items() if not np.isnan(error)]
+        errors = [
+            f"{name} {error:.2%} (everywhere below {grid.interpolation_limit.get(name, np.nan):.2%})"
+            for name, error in grid.interpolation_error.items()
+            if not np.isnan(error)
+        ]
         if errors:
-            parts.append(f"largest error at held-out points, of the range: {', '.join(errors)}")
+            told = "largest error at held-out points (and limit for all, with 95% confidence), of the range"
+            parts.append(f"{told}: {', '.join(errors)}")
         if len(busy) > 1:  # all that is not evaluating or storing: planning, waiting for a level's last points
             parts.append(f"ranks idle {1 - sum(busy) / (wall * len(busy)):.1%} of the time")
         return "; ".join(parts)

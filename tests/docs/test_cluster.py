@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.docs.test_command_line import examples_of, test_examples_are_understood
-from tests.docs.test_readme import run
+from tests.docs.test_pages import run
 
 SURFACE, SWEEP, *REST = re.findall(r"^srun .*$", (ROOT / "docs" / "cluster.md").read_text(), re.M)
 SRUN = re.compile(r"^srun( --[\w-]+ \d+)* ")

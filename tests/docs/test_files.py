@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, run_python
-from tests.docs.test_readme import run
+from tests.docs.test_pages import run
 
 PAGE = (ROOT / "docs" / "files.md").read_text()
 COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.M | re.S) for line in block.splitlines()]

@@ -1,61 +1,106 @@
-"""Every command in the README runs as it stands there."""
+"""README.md: short, its example runs, and its numbers stand in the files that it names."""
 
-import os
+import csv
+import math
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
+from statistics import mean
 
-import pytest
+from analysis.measures.catalogue import MEASURES
+from tests.conftest import ROOT, run_python
 
-from tests.conftest import BIN, ROOT
-
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.strip().splitlines()]
-
-
-def run(line: str, folder: Path) -> None:
-    words = shlex.split(line)
-    words = [str(ROOT / word) if word.startswith("sweeps/") else word for word in words]
-    words = [{"python": sys.executable, "mpirun": str(BIN / "mpirun")}.get(word, word) for word in words]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "LANDSCAPE_CACHE": str(folder / "cache")}
-    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, f"{line}\n{done.stderr}"
+README = (ROOT / "README.md").read_text()
+LINES = README.splitlines()
+LONGEST, LONGEST_ITEM = 130, 3  # lines
+NUMBER = re.compile(r"\d[\d.]*(?:e-\d+)?")
 
 
-def test_the_two_commands_are_targets_of_the_makefile() -> None:
-    makes = [line for line in COMMANDS if line.startswith("make ")]
-    assert makes == ["make demo", "make test"]  # .ci/run runs both
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert {"demo", "test", "test-slow", "lint"} <= set(targets)
-    ci = (ROOT / ".ci" / "run").read_text()
-    assert all(f"make {target}" in ci for target in ("lint", "test", "test-slow", "demo"))
+def rows(name: str) -> list[dict[str, str]]:
+    with (ROOT / "results" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-@pytest.mark.slow
-def test_one_model_step_by_step(tmp_path: Path) -> None:
-    lines = [
-        line for line in COMMANDS if "python -m" in line and "--dataset mnist " not in line and "mvtec" not in line
+def items(lines: list[str]) -> list[list[str]]:
+    """The bullets of a page, each with the lines that go on with it."""
+    found: list[list[str]] = []
+    for before, line in zip(["", *lines], lines, strict=False):
+        if line.startswith("- "):
+            found.append([line])
+        elif line.startswith("  ") and found and before == found[-1][-1]:
+            found[-1].append(line)
+    return found
+
+
+def test_it_is_short() -> None:
+    assert len(LINES) <= LONGEST
+    assert items(LINES)
+    assert all(len(item) <= LONGEST_ITEM for item in items(LINES))
+    assert [len(item) for item in items(["- a", "  b", "", "- c"])] == [2, 1]
+
+
+def test_the_example_runs_and_has_ten_lines_at_most(tmp_path: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+    assert len([line for line in code.splitlines() if line]) <= 10
+    (tmp_path / "mine.py").write_text(f"import os\nos.chdir({str(tmp_path)!r})\n{code}")
+    done = run_python(tmp_path / "mine.py", env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    shape, stderr = done.stdout.rsplit(" ", 1)
+    assert shape == "(1, 31, 31)"
+    assert float(stderr) > 0
+    assert (tmp_path / "mine.h5").stat().st_size > 1000
+
+
+def test_the_answer_has_the_numbers_of_the_results() -> None:
+    (answer,) = re.findall(r"<!-- answer -->\n(.*?)<!-- /answer -->", README, re.S)
+    answer = " ".join(answer.split())
+    pairs = {row["measure"]: row for row in rows("sharpness_lamp.csv")}
+    gain = pairs["auroc"]
+    (related,) = (
+        row
+        for row in rows("sharpness_relate.csv")
+        if (row["measure"], row["statistic"]) == ("half_curvature@l2", "spearman_within_loss")
+    )
+    models = rows("sharpness.csv")
+    assert f"{len(models)} autoencoders" in README
+
+    def at(batch: int, column: str) -> float:
+        return mean(float(row[column]) for row in models if int(row["batch_size"]) == batch)
+
+    def ratio(batch: int) -> float:
+        """Geometric mean of the curvature of LAMP over that of L2, the pairs that differ in the loss alone."""
+        curvature = {
+            (row["normal"], row["seed"], row["loss"]): math.log(float(row["half_curvature@l2"]))
+            for row in models
+            if int(row["batch_size"]) == batch
+        }
+        pairs = {key[:2] for key in curvature}
+        return math.exp(mean(curvature[(*pair, "l2-lamp")] - curvature[(*pair, "l2")] for pair in pairs))
+
+    stated = [
+        f"{float(gain['difference']):+.3f}",
+        f"for {gain['up']} of {gain['digits']} digits",
+        f"interval over seeds {float(gain['low']):+.3f} to {float(gain['high']):+.3f}",
+        f"{ratio(128):.2f} times that of L2 at batch size 128, {ratio(4):.2f} times at 4",
+        f"{at(4, 'half_curvature@l2'):.1f} at batch size 4, {at(128, 'half_curvature@l2'):.1f} at 128",
+        f"{at(4, 'auroc'):.3f} against {at(128, 'auroc'):.3f}",
+        f"rank correlation {float(related['value']):+.2f}",
     ]
-    assert len(lines) >= 9
-    for line in lines:
-        run(line, tmp_path)
-    for name in (
-        "fig1.pdf",
-        "auroc.png",
-        "fig2.svg",
-        "fig4.png",
-        "scores.pdf",
-        "runs/a/surface.h5",
-        "runs/demo/results.csv",
-    ):
-        assert (tmp_path / name).stat().st_size > 1000
+    for text in stated:
+        assert text in " ".join(answer.split()), text
 
 
-@pytest.mark.slow
-def test_the_full_data(tmp_path: Path, data_dir: str) -> None:
-    lines = [line for line in COMMANDS if "--dataset mnist " in line or "mvtec" in line]
-    assert len(lines) == 2
-    for line in lines:
-        run(f"{line} --data-dir {Path(data_dir).resolve()}", tmp_path)
+def test_the_table_has_the_numbers_of_the_pages_it_links() -> None:
+    (table,) = re.findall(r"^\| what \| number \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.M)
+    assert 1 <= len(table.splitlines()) <= 8
+    comparison = (ROOT / "docs/comparison.md").read_text()
+    counted = {"definitions": len(MEASURES), "questions": len(re.findall(r"^\| [^|\s]", comparison, re.M))}
+    for line in table.splitlines():
+        _, number, link = (cell.strip() for cell in line.strip("|").split("|"))
+        (target,) = re.findall(r"\]\(([\w./-]+)", link)
+        text = (ROOT / target).read_text()
+        if (unit := number.split()[-1]) in counted:
+            assert int(number.split()[0]) == counted[unit]
+        elif found := NUMBER.findall(number):
+            assert all(re.search(rf"(?<![\d.]){re.escape(value)}(?![\d.]*\d)", text) for value in found), line
+        else:
+            assert number in text, line

@@ -11,8 +11,8 @@ from PIL import Image
 from analysis import panels, tables
 from analysis.rows import formats
 from figures import fig1, fig2
-from figures.parts.style import heights, shared_limits
-from figures.parts.surface import complete_part, plane_of, ticks_of
+from figures.parts.scale import scale_of
+from figures.parts.surface import complete_part, plane_of
 from landscape.files.grid import Grid, empty_grid, parse_axis, write_new
 from landscape.files.gridfile import GridWriter
 from training.models.losses import FIXED_LAMP
@@ -74,10 +74,10 @@ def test_what_is_not_done_or_diverged_is_a_hole() -> None:
     grid.done[0, 2, 3] = False
     grid.values["l2"][0, 4, 5] = np.inf
     grid.values["l2"][0, 4, 6] = 0
-    raised = heights(plane_of(grid, "l2", 0, "a"), log=True)
-    assert np.argwhere(np.isnan(raised)).tolist() == [[2, 3], [4, 5], [4, 6]]
-    assert np.isfinite(shared_limits([raised])).all()
-    assert shared_limits([np.full((2, 2), np.nan)]) == (0, 1)
+    values = plane_of(grid, "l2", 0, "a")
+    scale = scale_of([values], log=True)
+    assert np.argwhere(np.isnan(scale.heights(values))).tolist() == [[2, 3], [4, 5], [4, 6]]
+    assert np.isfinite(scale.limits).all()
     fig1.draw([("a", grid), ("b", bowl(1))], "l2").canvas.draw()
 
 
@@ -130,12 +130,6 @@ def test_rows_are_y_and_columns_are_x() -> None:
     assert np.ptp(top.vertices[:, 1]) == pytest.approx(1)
 
 
-def test_log_ticks_are_round_values() -> None:
-    np.testing.assert_allclose(10 ** np.array(ticks_of((0.9, 2.4), log=True)), [10, 20, 50, 100, 200])
-    narrow = 10 ** np.array(ticks_of((0.95, 0.96), log=True))
-    assert len(narrow) >= 3
-
-
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 @pytest.mark.parametrize(
     "options", [[], ["--metric", "own", "--height", "linear"], ["--metric", "auroc", "--plane", "1"]]
@@ -157,8 +151,32 @@ def test_unusable_surfaces_are_named() -> None:
         fig1.draw([("a", bowl(1)), ("b", bowl(1))], "l1")
     with pytest.raises(InputError, match="expected --plane from 0 to 1, found 2"):
         fig1.draw([("a", bowl(1)), ("b", bowl(1))], "l2", plane=2)
-    with pytest.raises(InputError, match="at least 2×2 points, found 1×11"):
-        fig1.draw([("a", line()), ("b", line())], "l2")
+    with pytest.raises(InputError, match=r"files with a metric in common, found l2, own, auroc / other"):
+        fig1.draw([("a", bowl(1)), ("b", other_metric())])
+
+
+def test_the_metric_drawn_by_default_is_l2_or_the_first_that_all_have() -> None:
+    for grids, wanted in (([bowl(1), line()], "L2"), ([other_metric()], "other")):
+        figure = fig1.draw([("a", grid) for grid in grids])
+        labels = [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()]
+        assert any(text.startswith(f"{wanted}, log") for text in labels)
+
+
+def test_one_file_is_a_figure_of_its_own() -> None:
+    figure = fig1.draw([("a", bowl(1))], "l2")
+    assert [ax.name for ax in figure.axes] == ["3d", "rectilinear", "rectilinear"]
+    assert len(figure.texts) == 1
+
+
+def test_lines_of_one_metric_share_their_axes_others_have_a_row_each() -> None:
+    lines = [line(1, "l2"), line(3, "l2-lamp")]
+    (ax,) = fig1.draw([("a", lines[0]), ("b", lines[1])], "l2").axes
+    curves = [curve for curve in ax.lines if str(curve.get_label()).startswith("trained")]
+    for curve, grid in zip(curves, lines, strict=True):
+        np.testing.assert_allclose(curve.get_ydata(), np.log10(grid.values["l2"][0, 0]))
+    assert len(fig1.draw([("a", lines[0]), ("b", lines[1])], "own").axes) == 2
+    mixed = fig1.draw([("a", lines[0]), ("b", bowl(1))], "l2")
+    assert [ax.name for ax in mixed.axes] == ["rectilinear", "3d", "rectilinear", "rectilinear"]
 
 
 def test_surfaces_that_cannot_be_compared_are_drawn_with_a_note() -> None:
@@ -174,9 +192,20 @@ def test_the_same_file_twice_is_two_panels() -> None:
     assert len([ax for ax in fig1.draw([("a", bowl(1)), ("a", bowl(1))], "l2").axes if ax.name == "3d"]) == 2
 
 
-def line() -> Grid:
-    grid = empty_grid(parse_axis("x", "-1:1:11"), parse_axis("y", "0:0:1"), ["l2"], 1, bowl(1).meta)
-    grid.done[:] = True
+def line(scale: float = 1, loss: str = "l2") -> Grid:
+    grid = empty_grid(parse_axis("x", "-1:1:11"), parse_axis("y", "0:0:1"), ["l2", "own"], 1, bowl(1, loss).meta)
+    for name in grid.values:
+        grid.values[name][:] = scale * np.exp(grid.x.values**2)
+        grid.stderr[name][:] = 0.1 * grid.values[name]
+    grid.done[:] = grid.evaluated[:] = True
+    return grid
+
+
+def other_metric() -> Grid:
+    grid = bowl(1)
+    grid.values = {"other": grid.values["l2"]}
+    grid.stderr = {"other": grid.stderr["l2"]}
+    grid.meta["metrics"] = {"other": {"transform": "log"}}
     return grid
 
 

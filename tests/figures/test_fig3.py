@@ -12,7 +12,6 @@ from PIL import Image
 
 from figures import fig1, fig3
 from figures.parts.captions import score_text
-from figures.parts.surface import ticks_of
 from landscape.files.grid import Grid, empty_grid, parse_axis, write_new
 from training.runtime.command import InputError
 
@@ -88,7 +87,7 @@ def test_a_common_metric_has_shared_levels_and_one_colour_bar() -> None:
         np.testing.assert_array_equal(one.levels, sets[0].levels)
     assert sets[0].levels[[0, -1]] == pytest.approx([0, np.log10(6 * np.exp(3))])
     (bar,) = [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
-    assert bar.get_ylabel() == "L2 loss (sum over classes)"
+    assert bar.get_ylabel() == "L2 loss (sum over classes), log-spaced levels"
     assert figure.get_suptitle() == "Classifiers, mnist, all digits"
 
 
@@ -114,7 +113,7 @@ def test_figure_1_says_accuracy_and_classes_too() -> None:
     assert figure.texts[0].get_text() == (
         "trained with L2  |  batch 128  |  accuracy 0.900 [0.826, 0.945]  |  L2 at the model 1"
     )
-    assert "L2 loss (sum over classes)" in {ax.get_ylabel() for ax in figure.axes}
+    assert "L2 loss (sum over classes), log-spaced levels" in {ax.get_ylabel() for ax in figure.axes}
 
 
 def test_a_cell_without_a_surface_is_blank_and_says_so() -> None:
@@ -170,10 +169,6 @@ def test_planes_and_heights_can_be_chosen() -> None:
     assert linear.levels[-1] == pytest.approx(6 * np.exp(3))
     flat = filled(panels(fig3.draw(grids, "accuracy"))[0][0])
     assert flat.levels[-1] == pytest.approx(6 * np.exp(3))  # never by its logarithm
-
-
-def test_ticks_of_a_narrow_range_are_round_values() -> None:
-    np.testing.assert_allclose(10 ** np.array(ticks_of((0.56, 0.91), log=True)), [4, 5, 6, 7, 8])
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

@@ -21,6 +21,7 @@ def test_minima_are_marked_and_intervals_lie_where_they_are(height: str) -> None
     grid = made(values, stderr=0.1)
     features = features_of(grid, "l2", 0, values, 2)
     figure = draw(grid, "l2", 0, features, height)
+    spaced = ", log-spaced levels" if height == "log" else ""
     contours, bar, diagram = figure.axes[0], figure.axes[2], figure.axes[1]
     marks = [line.get_xydata()[0] for line in contours.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(sorted(mark[0] for mark in marks), sorted(f.x for f in features), atol=1e-12)
@@ -29,7 +30,7 @@ def test_minima_are_marked_and_intervals_lie_where_they_are(height: str) -> None
     np.testing.assert_allclose(points[1], as_height([features[1].birth, features[1].death]))
     assert points[0, 1] > as_height(values.max())  # never dies
     assert [text.get_text() for text in diagram.texts] == ["never", "1", "2"]
-    assert bar.get_ylabel() == "L2"
+    assert bar.get_ylabel() == f"L2{spaced}"
     assert diagram.get_legend().get_texts()[0].get_text() == "2 basins"
 
 

@@ -133,6 +133,7 @@ def test_frames_show_the_path_up_to_a_checkpoint() -> None:
     np.testing.assert_array_equal(lines["trajectory"], PATH[:2])
     np.testing.assert_array_equal(lines["now (10 updates)"], PATH[1:2])
     assert "end (30 updates)" not in lines
+    assert "2" in [text.get_text() for text in figure.axes[0].texts]  # a level, which stays
     frames = animate.frames_of(1000)
     assert len(frames) == animate.MOST_FRAMES
     assert (frames[0], frames[-1]) == (1, 1000)

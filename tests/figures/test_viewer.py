@@ -218,7 +218,7 @@ def test_unusable_input_is_said_in_one_line(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert command(viewer.main)([source, *out]) == 2
     error = capsys.readouterr().err
-    assert error == "error: plotly: expected the package plotly, found none; pip install 'loss-landscape[viewer]'\n"
+    assert error == "error: plotly: expected the package plotly, found none; pip install 'lamp-landscape[viewer]'\n"
     assert not (tmp_path / "view.html").exists()
 
 

@@ -245,6 +245,7 @@ def test_a_table_has_a_row_a_point_and_metric(tmp_path: Path) -> None:
         ("ours.h5 --from reference --out o.h5", "found no data set 'xcoordinates'"),
         ("bare.h5 --from reference --out o.h5", "expected values of shape (1, 3), such as 'train_loss', found none"),
         ("down.h5 --from reference --out o.h5", "expected xcoordinates that increase"),
+        ("flat.h5 --from reference --out o.h5", "expected ycoordinates that increase, found 3 times 0"),
         ("ref.h5 --from reference --metric m --out o.h5", "expected --metric among train_loss, found 'm'"),
         ("ref.h5 --from reference --directions ours.h5 --out o.h5", "expected a direction file of the reference"),
         ("ours.h5 --to csv --directions d.h5 --out o.csv", "--directions: expected with"),
@@ -258,9 +259,11 @@ def test_what_cannot_be_used_is_named_in_one_line(
     stored(tmp_path, made())
     write_new(tmp_path / "blind.h5", made(), {})
     (tmp_path / "text.h5").write_text("no HDF5")
-    for name, x in (("bare", [0, 1, 2]), ("down", [2, 1, 0]), ("ref", [0, 1, 2])):
+    for name, x in (("bare", [0, 1, 2]), ("down", [2, 1, 0]), ("ref", [0, 1, 2]), ("flat", [0, 1, 2])):
         with h5py.File(f"{name}.h5", "w") as file:
             file["xcoordinates"] = x
+            if name == "flat":  # one that somebody made: a line that was computed three times
+                file["ycoordinates"], file["train_loss"] = np.zeros(3), np.ones((3, 3))
             if name == "ref":
                 file["train_loss"] = [1.0, 2.0, 3.0]
     before = sorted(tmp_path.iterdir())

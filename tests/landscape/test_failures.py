@@ -19,11 +19,11 @@ from landscape.files.gridfile import GridWriter, lock_path
 from landscape.surface import main
 from tests.conftest import BIN, ROOT, run_python
 from tests.grids import same_content
-from tests.landscape.files.test_gridfile import grid, point, until
-from tests.landscape.test_kill import left_over
+from tests.landscape.files.test_gridfile import grid, point
+from tests.processes import left_over, until
 from training.runtime.command import InputError, is_out_of_memory, one_line
 
-SECONDS = 12  # for a run that fails after less than one, with its start on a busy machine
+SECONDS = 120  # what waits for a rank that failed waits for ever; the rest is for slow machines
 GRID = ("--metrics", "test", "--x=-1:1:19", "--y=-1:1:15", "--threads", 1)
 
 
@@ -276,6 +276,7 @@ def test_a_second_run_on_the_same_file_is_refused_with_the_firsts_identity(tmp_p
     assert not lock_path(out).exists()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_keeps_what_is_done(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "f.h5"
     process = start("fine", out, 60)
@@ -294,7 +295,7 @@ def test_an_interrupt_keeps_what_is_done(whole: Path, tmp_path: Path, capsys: py
 def test_a_rank_of_half_speed_leaves_the_other_idle_for_less_than_a_twentieth(tmp_path: Path) -> None:
     env = {"LANDSCAPE_TEST_RANK": "1", "LANDSCAPE_TEST_MS": "6"}
     shares = []
-    for attempt in range(4):  # whatever else runs on the machine can only add to it
+    for attempt in range(10):  # whatever else runs on the machine can only add to it
         done = run_python(*options("half_speed", tmp_path / f"{attempt}.h5"), ranks=2, env=env)
         assert done.returncode == 0, done.stderr
         found = re.search(r"ranks idle ([\d.]+)% of the time", done.stdout)

@@ -16,7 +16,7 @@ import pytest
 from landscape.files.grid import read_grid
 from tests.conftest import BIN, ROOT, run_python
 from tests.grids import same_content
-from tests.landscape.files.test_gridfile import until
+from tests.processes import left_over, processes, until
 
 pytestmark = pytest.mark.slow
 
@@ -57,20 +57,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], Path]:
     return make
 
 
-def processes() -> dict[int, tuple[int, str, str]]:
-    """Parent, command line and environment of each running process that may be looked at."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:2]
-            if state != "Z":
-                texts = [(folder / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ")]
-                found[int(folder.name)] = (int(parent), texts[0], texts[1])
-        except OSError:
-            continue  # it has ended
-    return found
-
-
 def family(pid: int) -> dict[int, int]:
     """All processes that `pid` started, and itself, each with its rank, or -1 if it is none."""
     running = processes()
@@ -84,10 +70,6 @@ def family(pid: int) -> dict[int, int]:
     return ranks
 
 
-def left_over(out: Path) -> list[int]:
-    return [pid for pid, (_, command, _) in processes().items() if str(out) in command and pid != os.getpid()]
-
-
 def kill(process: "subprocess.Popen[bytes]", victim: int | str, out: Path) -> int:
     """Kill a rank, the launcher, or all; the status of the run, 0 if it had ended before. None of it may go on."""
     members = family(process.pid) or {process.pid: -1}
@@ -99,8 +81,8 @@ def kill(process: "subprocess.Popen[bytes]", victim: int | str, out: Path) -> in
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    status = process.wait(timeout=10)
-    until(lambda: not left_over(out), 5)
+    status = process.wait(timeout=60)
+    until(lambda: not left_over(out))
     time.sleep(0.1)  # the lock of one that is being ended lasts a moment longer than it is seen
     return status
 
@@ -148,7 +130,7 @@ def survive(whole: Path, out: Path, ranks: int, victim: int | str, adaptive: boo
             break
         before = done_of(out)
         process = launch(out, ranks, adaptive)
-        until(lambda process=process, before=before: process.poll() is not None or done_of(out) > before, 30)
+        until(lambda process=process, before=before: process.poll() is not None or done_of(out) > before)
         time.sleep(instants.uniform(0, 0.6))
         status = kill(process, victim, out)
         share = check_points(out, whole)
@@ -179,7 +161,7 @@ def test_killed_while_the_file_is_made_nothing_half_has_its_name(
     for number in range(5):
         process = launch(out, ranks, adaptive=False, factory="disk")
         if number:
-            until(lambda process=process: process.poll() is not None or temporary_files(out), 30)
+            until(lambda process=process: process.poll() is not None or temporary_files(out))
             time.sleep(instants.uniform(0, 0.5))
         else:
             time.sleep(instants.uniform(0, 1))

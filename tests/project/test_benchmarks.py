@@ -1,10 +1,34 @@
 """The benchmark runs, prints JSON alone, and measures equal numbers; its speeds are not judged here."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks import adaptive
+from landscape.files.grid import Axis, empty_grid
 from tests.conftest import run_python
+
+
+def test_adaptive_benchmark_says_how_far_off_a_known_surface_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = np.linspace(-1, 1, 21)
+    meta = {"metrics": {"l2": {"transform": "none"}}, "identity": {}}
+    grid = empty_grid(Axis("x", steps), Axis("y", steps), ["l2"], 2, meta)
+    grid.values["l2"][0] = np.hypot(*np.meshgrid(steps, steps)) ** 3
+    grid.done[0] = grid.evaluated[0] = True  # the second plane is not complete, so it is passed over
+    grid.save(tmp_path / "full.h5")
+    adaptive.main([str(tmp_path / "full.h5")])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 3 + 4
+    assert lines[-4].startswith("6 runs; largest error above the tolerance in ")
+    one = adaptive.compare(grid, "l2", 0, 0.01, 0)
+    result = adaptive.refined(grid, "l2", 0, 0.01, 0)
+    off = np.abs(result.values["l2"][0] - grid.values["l2"][0]).max()
+    assert one.true == pytest.approx(off / np.sqrt(8), rel=1e-12)
+    assert one.evaluated == result.evaluated.mean()
 
 
 @pytest.mark.slow

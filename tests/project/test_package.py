@@ -17,7 +17,7 @@ from tests.conftest import ROOT, run_python
 
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
-PACKAGES = SETUP["options"]["packages"].split()
+PACKAGES = [name.removesuffix("*") for name in SETUP["options.packages.find"]["include"].split()]
 VERSION = SETUP["metadata"]["version"]
 LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "out", "runs")
 #: what a user needs besides the modules, by the command that needs it
@@ -53,8 +53,10 @@ def test_the_workflow_uses_pinned_actions_and_targets_that_there_are() -> None:
 
 
 def modules() -> set[str]:
-    """The modules of the four packages, as they lie in the checkout."""
-    return {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    """The modules of the four packages, and the one with the distribution's name, as they lie in the checkout."""
+    return {"lamp_landscape.py"} | {
+        str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +89,9 @@ def test_the_wheel_holds_the_packages_and_what_they_read(built: tuple[Path, Path
     inside = {name for name in names if ".dist-info/" not in name}
     assert {name for name in inside if name.endswith(".py")} == modules()
     assert set(NEEDED) <= inside
-    assert {name.split("/")[0] for name in inside} == set(PACKAGES)
+    assert {name.split("/")[0] for name in inside} == {*PACKAGES, "lamp_landscape.py"}
     assert any(name.endswith("/LICENSE") for name in names - inside)
-    assert (metadata["Name"], metadata["Version"]) == ("loss-landscape", VERSION)
+    assert (metadata["Name"], metadata["Version"]) == ("lamp-landscape", VERSION)
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra")) == set(SETUP["options.extras_require"])
 

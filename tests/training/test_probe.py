@@ -11,7 +11,9 @@ import torch
 from landscape.engine.evaluate import Evaluator
 from landscape.engine.metrics import resolve_metrics
 from landscape.sources import from_checkpoint
-from tests.conftest import run_python, train_small
+from tests.conftest import train_small
+from tests.project.test_commands import refused
+from tests.tolerance import ELEMENTWISE, metrics_rounding, rounding
 from training import probe
 from training.data.config import RunConfig
 from training.data.splits import load_split
@@ -70,9 +72,13 @@ def test_it_is_a_classifier_with_the_autoencoders_settings(checkpoint: Path, pro
 def test_its_metrics_are_those_of_the_whole_model(probed: Path) -> None:
     found = load_checkpoint(probed)
     problem = from_checkpoint(probed, None)
-    l2, accuracy = Evaluator(problem, resolve_metrics(problem, ["l2", "accuracy"]), [()], CPU).at(0, [])[0]
-    assert l2 == pytest.approx(found.metrics["train_l2"], rel=1e-5)
-    assert accuracy == pytest.approx(found.metrics["accuracy"], abs=1e-3)
+    metrics = resolve_metrics(problem, ["l2", "accuracy"])
+    l2, accuracy = Evaluator(problem, metrics, [()], CPU).at(0, [])[0]
+    few = from_checkpoint(probed, None, 100)  # they tell how the network rounds
+    exact, allowed = metrics_rounding(few, metrics, (), [[]])
+    for_l2, for_accuracy = 2 * (allowed / exact)[0, 0]
+    assert l2 == pytest.approx(found.metrics["train_l2"], rel=for_l2)
+    assert accuracy == pytest.approx(found.metrics["accuracy"], rel=for_accuracy, abs=1 / 2000)
     assert problem.meta["checkpoint_metrics"]["probe"]["loss"] == "l2-lamp"
 
 
@@ -98,8 +104,10 @@ def test_the_head_takes_the_steps_of_its_definition(checkpoint: Path) -> None:
             weight -= 0.05 * steps[0]
             bias -= 0.05 * steps[1]
     (last,) = probe.probe(parent, config, split, CPU)
-    torch.testing.assert_close(last.checkpoint.params["head.1.weight"], weight.detach(), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(last.checkpoint.params["head.1.bias"], bias.detach(), rtol=1e-4, atol=1e-6)
+    # Three steps of 0.05; a logit is a sum over the features, a gradient one over 8 images.
+    allowed = 3 * 0.05 * rounding(features.shape[1] + 8 + ELEMENTWISE) * float(features.abs().sum(1).max())
+    torch.testing.assert_close(last.checkpoint.params["head.1.weight"], weight.detach(), rtol=rounding(3), atol=allowed)
+    torch.testing.assert_close(last.checkpoint.params["head.1.bias"], bias.detach(), rtol=rounding(3), atol=allowed)
 
 
 def test_again_does_nothing_and_another_model_or_config_is_refused(
@@ -126,7 +134,6 @@ def test_models_without_an_encoder_of_digits_are_named(probed: Path, tmp_path: P
         with pytest.raises(InputError, match=message):
             probe.probe_config(config, arguments)
     assert probe.probe_config(RunConfig(loss="ssim"), dataclasses.replace(arguments, loss="l2")).loss == "l2"
-    done = run_python("-m", "training.probe", "--ckpt", probed, "--out", tmp_path / "x")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {probed}: expected an autoencoder, found a classifier; name another checkpoint\n"
+    line = refused("training.probe", "--ckpt", probed, "--out", tmp_path / "x")
+    assert line == f"error: {probed}: expected an autoencoder, found a classifier; name another checkpoint\n"
     assert list(tmp_path.iterdir()) == []

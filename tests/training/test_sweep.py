@@ -11,9 +11,11 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import BIN, ROOT, run_python
+from tests.tolerance import auroc_rounding, rounding
 from training.runtime.command import InputError
 from training.sweep import main
 from training.sweeps.plan import read_plan
@@ -39,6 +41,20 @@ normal = 5
 optimizer = "sgd"
 lr = [1e30, 1e-5]
 """
+
+#: Plain descent passes on rounding as it is; Adam would divide it by gradients that vanish.
+GENTLE = """[all]
+optimizer = "sgd"
+lr = 1e-4"""
+#: A gradient is a sum over 32 images of 1024 pixels; what it is off by changes the loss by less than the descent does.
+BATCH_ROUNDING = rounding(32 * 1024)
+
+
+def scores_of(path: Path) -> list[np.ndarray]:
+    """Scores of the normal and of the anomalous test images."""
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    return [np.array([float(line["score"]) for line in lines if line["label"] == label]) for label in "01"]
 
 
 @pytest.fixture
@@ -82,13 +98,17 @@ def test_a_sweep_trains_what_training_alone_trains(plan: Path, tmp_path: Path) -
     from training.fitting.checkpoint import load_checkpoint
     from training.train import main as train
 
+    plan.write_text(SMALL.replace("[all]", GENTLE))
     main([str(plan), "--out", str(tmp_path / "out"), "--threads", "1"])
     row = rows(tmp_path / "out")[1]
     options = ["--width", "2", "--max-train", "100", "--epochs", "2", "--normal", "3", "--loss", "l2-lamp"]
+    options += ["--optimizer", "sgd", "--lr", "1e-4"]
     train([*options, "--batch-size", "32", "--threads", "1", "--out", str(tmp_path / "alone")])
     alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())
-    assert float(row["train_l2"]) == pytest.approx(alone["train_l2"], rel=1e-4)
-    assert float(row["auroc"]) == pytest.approx(alone["auroc"], abs=1e-4)
+    assert float(row["train_l2"]) == pytest.approx(alone["train_l2"], rel=BATCH_ROUNDING)
+    normal, anomalous = scores_of(tmp_path / "alone" / "scores.csv")
+    allowed = auroc_rounding(normal, anomalous, BATCH_ROUNDING)
+    assert float(row["auroc"]) == pytest.approx(alone["auroc"], abs=allowed)
     assert load_checkpoint(tmp_path / "out" / row["run"] / "checkpoint.pt").config.loss == "l2-lamp"
 
 
@@ -119,6 +139,7 @@ def test_missing_data_fail_their_runs_alone(plan: Path, tmp_path: Path) -> None:
 
 def test_what_is_done_is_not_repeated_and_the_tables_are_made_anew(plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    plan.write_text(SMALL.replace("[all]", GENTLE))
     main([str(plan), "--out", str(out), "--threads", "1"])
     before = rows(out)
     times = {row["run"]: (out / row["run"] / "checkpoint.pt").stat().st_mtime_ns for row in before}
@@ -128,7 +149,7 @@ def test_what_is_done_is_not_repeated_and_the_tables_are_made_anew(plan: Path, t
     after = rows(out)
     assert [row["digest"] for row in after[1:]] == [row["digest"] for row in before[1:]]
     # Trained again alone, not in a stack of four: equal to rounding.
-    assert float(after[0]["train_l2"]) == pytest.approx(float(before[0]["train_l2"]), rel=1e-4)
+    assert float(after[0]["train_l2"]) == pytest.approx(float(before[0]["train_l2"]), rel=BATCH_ROUNDING)
     changed = [name for name, then in times.items() if (out / name / "checkpoint.pt").stat().st_mtime_ns != then]
     assert changed == [before[0]["run"]]
 

@@ -45,7 +45,7 @@ def cache_folder() -> Path:
         return Path(named).expanduser()
     import pooch
 
-    return Path(pooch.os_cache("loss-landscape"))
+    return Path(pooch.os_cache("lamp-landscape"))
 
 
 def image_names(root: Path, recursive: bool = False) -> list[str]:

@@ -26,6 +26,7 @@ READ_BY_DATA = (
     *("dataset", "task", "normal", "category", "train_dir", "test_normal_dir", "test_anomalous_dir"),
     *("image_size", "channels", "max_train", "validation"),
 )
+WITHOUT_FOLDER = ("mnist-mini", "folder")  # shipped, and with paths of its own: the data folder is not looked into
 SUBSET_SEED = 0  # of what is held out and what is left over: the same images for every run that is compared
 
 
@@ -51,6 +52,8 @@ class Split:
     """One-hot digits of `train` and `test`, (·, 10) float32, where they are predicted; None: an image is its target."""
     masks: np.ndarray | None = None
     """(M, H, W) bool, the anomalous pixels of the test images; None where nobody has marked them."""
+    folder: str = ""
+    """The data folder that they were read from, absolute; "" where they are not from one."""
 
 
 def load_split(config: RunConfig, data_dir: str | None) -> Split:
@@ -58,9 +61,11 @@ def load_split(config: RunConfig, data_dir: str | None) -> Split:
 
     The data folder is only read. Raises InputError for data that are missing or cannot be used.
     """
-    split = DATASETS[config.dataset](config, data_folder(data_dir))
-    masks = load_masks(split.ids, split.labels, split.test.shape[-1], config, data_folder(data_dir))
-    return subset(dataclasses.replace(split, masks=masks), config)
+    folder = data_folder(data_dir)
+    split = DATASETS[config.dataset](config, folder)
+    masks = load_masks(split.ids, split.labels, split.test.shape[-1], config, folder)
+    read_from = str(folder.absolute()) if folder and config.dataset not in WITHOUT_FOLDER else ""
+    return subset(dataclasses.replace(split, masks=masks, folder=read_from), config)
 
 
 class Splits:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from training.data.config import RunConfig, config_from_dict, told_apart_by
+from training.data.splits import Split
 from training.runtime.command import InputError, whole_file
 
 FORMAT = "landscape-checkpoint"
@@ -23,7 +24,9 @@ VERSION = 1
 class Checkpoint:
     """A trained model: plain values and CPU tensors alone.
 
-    metrics: AUROC with its interval and what else was measured at `epoch`. digest: SHA-256 of config and weights.
+    metrics: AUROC with its interval and what else was measured at `epoch`. data_dir: the data folder that it was
+    trained from, a hint of where to look that is part of no digest; "" where data came with the package, from the cache
+    or from folders that the config names. digest: SHA-256 of config and weights.
     """
 
     config: RunConfig
@@ -32,6 +35,7 @@ class Checkpoint:
     buffers: dict[str, Tensor]
     metrics: dict[str, Any] = field(default_factory=dict)
     data_digest: str = ""
+    data_dir: str = ""
 
     @property
     def digest(self) -> str:
@@ -47,15 +51,14 @@ def digest_of(config: RunConfig, params: dict[str, Tensor], buffers: dict[str, T
     return sha.hexdigest()
 
 
-def take(config: RunConfig, epoch: int, model: nn.Module, metrics: dict[str, Any], data_digest: str) -> Checkpoint:
-    """A checkpoint of `model` as it stands: copies, in the default memory layout, on the CPU."""
+def take(config: RunConfig, epoch: int, model: nn.Module, metrics: dict[str, Any], split: Split) -> Checkpoint:
+    """A checkpoint of `model` as it stands, trained on `split`: copies, in the default memory layout, on the CPU."""
 
     def copies(tensors: Any) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors}
 
-    return Checkpoint(
-        config, epoch, copies(model.named_parameters()), copies(model.named_buffers()), metrics, data_digest
-    )
+    params, buffers = copies(model.named_parameters()), copies(model.named_buffers())
+    return Checkpoint(config, epoch, params, buffers, metrics, split.digest, split.folder)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -69,6 +72,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "buffers": checkpoint.buffers,
         "metrics": checkpoint.metrics,
         "data_digest": checkpoint.data_digest,
+        "data_dir": checkpoint.data_dir,
         "digest": checkpoint.digest,
     }
     with whole_file(path) as temporary:
@@ -96,6 +100,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             buffers=content["buffers"],
             metrics=content["metrics"],
             data_digest=content["data_digest"],
+            data_dir=str(content.get("data_dir", "")),
         )
         intact = checkpoint.digest == content["digest"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -47,8 +47,8 @@ def train_together(
 ) -> Iterator[tuple[int, Evaluation | RunError]]:
     """Train a model for each of `configs`, yielding (its number, evaluation) at each of its evaluations.
 
-    Where the configs allow it (:func:`together_key`) they are one network, with the results of separate
-    training up to rounding. A run that diverges yields its RunError and ends; the others go on.
+    Where the configs allow it (:func:`training.fitting.engine.together_key`) they are one network, with the results of
+    separate training up to rounding. A run that diverges yields its RunError and ends; the others go on.
 
     About once a minute `keep` is called with the number and the state of each run that goes on; a run whose state is
     among `starts` goes on from there, without the evaluations that it has had. `visit` is called with each run before

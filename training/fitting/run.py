@@ -148,7 +148,7 @@ class Run:
         now = {"epoch": epoch, "updates": self.updates, "loss": float(losses @ sizes / sizes.sum())}
         measured = {**metrics, **pixels, **now, "train_s": round(self.seconds, 3)}
         measured["stopped_at_fit"] = self.stopped_at_fit
-        taken = checkpoint.take(self.config, epoch, model, measured, self.split.digest)
+        taken = checkpoint.take(self.config, epoch, model, measured, self.split)
         hidden = ("auroc_n_normal", "auroc_n_anomalous", "auroc_definition")
         return Evaluation(taken, now | {k: v for k, v in metrics.items() if k not in hidden}, scores)
 

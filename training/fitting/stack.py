@@ -3,8 +3,8 @@
 Training them one after the other spends most of a small batch's time in calls, and a large one's in convolutions that
 their small feature maps do not fill. Here a forward and a backward pass are written out for the whole stack. Each model
 has its own data, loss, statistics and optimizer state; nothing mixes. Up to rounding the results are those of
-:func:`training.fitting.fit.run_epoch`, by these identities (the operations are in
-:mod:`training.models.layers`):
+:class:`training.fitting.engine.Separate`, by these identities (the operations are in
+:mod:`training.models.autoencoder.layers`):
 
 - *Products.* An encoder convolution is `patches @ weights`, one batched product over models (`patches`).
 - *Box.* Nearest upsampling by 2 and a k×k convolution are a transposed convolution of stride 2 with the flipped kernel,
@@ -15,7 +15,8 @@ has its own data, loss, statistics and optimizer state; nothing mixes. Up to rou
   Adam and RMSprop amplify into a random walk that changes no output.
 
 Models are divided into chunks that stay in cache, and chunks among torch's threads, each of which computes alone: no
-barrier between operations. Activations lie in memory as (model, image, row, column, channel).
+barrier between operations, and results to the bit whatever the number of threads. Activations lie in memory as (model,
+image, row, column, channel). A model of a large batch takes another form, :mod:`training.models.volumes`.
 """
 
 import copy
@@ -33,10 +34,12 @@ from training.fitting.sam import along, nonzero_runs
 from training.models.layers import Layer, box, layers_of, overlaid, packed, patches, stages, unpack
 from training.models.losses import LOSS_FIELDS, training_batch_losses
 from training.models.normalization import normalized, normalized_backward
+from training.models.volumes import Volumes, fits
 from training.runtime.device import thread_pool
 
 SHAPE_FIELDS = ("model", "channels", "width", "depth", "kernel", "optimizer", "lr")
 CHUNK_IMAGES = 64  # in a chunk of models: few calls an image, and activations that still fit in cache
+VOLUME_IMAGES = 48  # of a model, from which oneDNN's convolutions are faster than matrix products of patches
 
 
 def stack_key(config: RunConfig) -> tuple[object, ...]:
@@ -67,7 +70,7 @@ class Chunk:
             r = layer.kernel // 2
             if layer.up:
                 inputs = values.reshape(k, -1, layer.inputs)
-                summed = overlaid(torch.bmm(inputs, weight), count, height, width, layer.kernel)
+                summed = overlaid(product(inputs, weight), count, height, width, layer.kernel)
                 if r == 0:
                     summed = F.pad(summed, (0, 0, 1, 0, 1, 0))
                 first = max(r - 1, 0)
@@ -106,7 +109,10 @@ class Chunk:
                 summed = box(F.pad(images, (0, 0, r, r + 1, r, r + 1)))
                 gradient = patches(summed, layer.kernel)
                 height, width = height // 2, width // 2
-            torch.bmm(inputs.transpose(1, 2), gradient, out=to_weight)
+            if gradient.shape[2] < inputs.shape[2]:
+                to_weight.copy_(torch.bmm(gradient.transpose(1, 2), inputs).transpose(1, 2))
+            else:
+                torch.bmm(inputs.transpose(1, 2), gradient, out=to_weight)
             if number == 0:
                 return
             gradient = torch.bmm(gradient, weight.transpose(1, 2))
@@ -115,6 +121,15 @@ class Chunk:
             else:
                 summed = overlaid(gradient, count, height, width, layer.kernel)
                 gradient = summed[:, :, r : r + 2 * height, r : r + 2 * width]
+
+
+def product(rows: Tensor, weight: Tensor) -> Tensor:
+    """(k, M, N) of (k, M, K) and (k, K, N): with the few columns of an image's layer as rows, which are four times as
+    fast; so is the gradient of their weight, and more exact.
+    """
+    if weight.shape[2] > weight.shape[1]:
+        return torch.bmm(rows, weight)
+    return torch.bmm(weight.transpose(1, 2), rows.transpose(1, 2)).transpose(1, 2)
 
 
 def adam(rows: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[Sequence[Tensor]], lr: float) -> None:
@@ -164,7 +179,7 @@ class Stack:
 
     def _prepare(self) -> None:
         self.gradients = torch.zeros_like(self.parameters)
-        self._chunks: dict[tuple[int, int], Chunk] = {}
+        self._chunks: dict[tuple[int, int, type], Chunk | Volumes] = {}
         self._losses = [loss_key(config) for config in self.configs]
         self._rhos = [config.sam_rho for config in self.configs]
 
@@ -175,20 +190,15 @@ class Stack:
         """One update of each model on its batch (B, C, H, W), of equal shapes; the losses (K,), means over a batch."""
         if len(batches) != len(self):
             raise ValueError(f"step: expected {len(self)} batches, one a model, found {len(batches)}")
-        on_cpu = self.device.type == "cpu"
-        threads = torch.get_num_threads() if on_cpu else 1
-        # A GPU has no caches to fit into, and calls to save.
-        bounds = chunk_bounds(len(self), len(batches[0]), threads) if on_cpu else [(0, len(self))]
-        work = [(a, b, batches[a:b]) for a, b in bounds]
-        if threads > 1 and len(work) > 1:
-            parts = list(_pool(threads).map(lambda part: self._update(*part), work))
-        else:
-            parts = [self._update(*part) for part in work]
-        return torch.cat(parts)
+        if self.device.type == "cpu":
+            bounds = chunk_bounds(len(self), len(batches[0]), torch.get_num_threads())
+        else:  # a GPU has no caches to fit into, and calls to save
+            bounds = [(0, len(self))]
+        return torch.cat(self._in_threads([(a, b, batches[a:b]) for a, b in bounds]))
 
     def step_one(self, index: int, batch: Tensor) -> Tensor:
         """One update of model `index` alone, on a batch of any size; its loss, a scalar."""
-        return self._update(index, index + 1, batch[None])[0]
+        return self._in_threads([(index, index + 1, batch[None])])[0][0]
 
     def model(self, index: int) -> nn.Module:
         """A copy of model `index` as an ordinary module with its present weights and statistics, in training mode."""
@@ -223,6 +233,16 @@ class Stack:
         result._prepare()
         return result
 
+    def _in_threads(self, work: list[tuple[int, int, Sequence[Tensor] | Tensor]]) -> list[Tensor]:
+        """:meth:`_update` of each, by as many Python threads as torch has, each with one torch thread: for one too.
+
+        Several threads in one sum or product would add in another order.
+        """
+        threads = torch.get_num_threads()
+        if self.device.type != "cpu" or threads == 1:
+            return [self._update(*part) for part in work]
+        return list(_pool(threads).map(lambda part: self._update(*part), work))
+
     def _update(self, start: int, end: int, batches: Sequence[Tensor] | Tensor) -> Tensor:
         """One update of the models from `start` to before `end`; their losses."""
         with torch.no_grad():
@@ -243,7 +263,7 @@ class Stack:
 
     def _backward(self, start: int, end: int, images: Tensor) -> Tensor:
         """Write the gradients of models from `start` to before `end` on their images (k, B, H, W, C); their losses."""
-        chunk = self._chunk(start, end)
+        chunk = self._chunk(start, end, images)
         with torch.no_grad():
             outputs, saved = chunk.forward(images)
         losses, gradient = self._loss(start, end, outputs, images)
@@ -263,11 +283,12 @@ class Stack:
         parameters.copy_(kept[0])
         statistics.copy_(kept[1])
 
-    def _chunk(self, start: int, end: int) -> Chunk:
-        if (start, end) not in self._chunks:
+    def _chunk(self, start: int, end: int, images: Tensor) -> Chunk | Volumes:
+        form = Volumes if end - start == 1 and takes_volumes(self.layers, images) else Chunk
+        if (start, end, form) not in self._chunks:
             rows = (part[start:end] for part in (self.parameters, self.gradients, self.statistics))
-            self._chunks[start, end] = Chunk(self.layers, *rows)
-        return self._chunks[start, end]
+            self._chunks[start, end, form] = form(self.layers, *rows)
+        return self._chunks[start, end, form]
 
     def _loss(self, start: int, end: int, outputs: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """Losses of the models and the gradient of `outputs` (k, B, H, W, C), a call for each different loss."""
@@ -287,10 +308,17 @@ class Stack:
 
 def chunk_bounds(models: int, images: int, threads: int) -> list[tuple[int, int]]:
     """(start, end) of the chunks that `models` are divided into for batches of `images`: a multiple of `threads`."""
-    largest = max(1, CHUNK_IMAGES // images)
+    largest = max(1, CHUNK_IMAGES // images) if images < VOLUME_IMAGES else 1
     count = min(models, -(-models // (largest * threads)) * threads)
     edges = [models * number // count for number in range(count + 1)]
     return list(itertools.pairwise(edges))
+
+
+def takes_volumes(layers: Sequence[Layer], images: Tensor) -> bool:
+    """Whether a model's images (1, B, H, W, C) are enough for :class:`Volumes`, and this machine fast at it."""
+    mkldnn = torch.backends.mkldnn
+    plain = images.device.type != "cpu" or images.dtype != torch.float32
+    return images.shape[1] >= VOLUME_IMAGES and not plain and mkldnn.is_available() and fits(layers, images)
 
 
 def check_same(configs: Sequence[RunConfig], models: Sequence[nn.Module]) -> None:

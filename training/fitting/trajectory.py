@@ -48,7 +48,7 @@ class Trajectory:
         """See to `run` after an update, or before its first; `model` gives its model as it stands."""
         if run.updates % self.every == 0 or run.finished:
             epoch, metrics = run.updates // run.steps, {"updates": run.updates}
-            taken = checkpoint.take(run.config, epoch, model(), metrics, run.split.digest)
+            taken = checkpoint.take(run.config, epoch, model(), metrics, run.split)
             save_checkpoint(taken, file_of(self.folder, run.updates))
 
 

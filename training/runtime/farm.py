@@ -43,7 +43,7 @@ def world() -> Any | None:
     except ImportError:
         raise InputError(
             f"mpirun: expected mpi4py to connect the {launched} processes started, found none; "
-            "pip install 'loss-landscape[mpi]', or start one process without a launcher"
+            "pip install 'lamp-landscape[mpi]', or start one process without a launcher"
         ) from None
     check_size(launched, MPI.COMM_WORLD.size)
     return MPI.COMM_WORLD

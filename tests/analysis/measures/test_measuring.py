@@ -84,6 +84,22 @@ def test_every_measure_of_the_catalogue_is_measured(found: Found) -> None:
     assert set(found.seconds) == {"directional", "worst case", "Hessian"}
 
 
+def test_how_a_search_went_is_stored(found: Found) -> None:
+    for name in ("keskar@l2", "sam@own", "asam@l2"):  # three steps settle nothing
+        assert found.measures[f"{name}:converged"] == 0
+        assert found.measures[f"{name}:starts"] == QUICK.restarts
+        assert found.measures[f"{name}:steps"] == QUICK.restarts * QUICK.steps
+        assert found.measures[f"{name}:spread"] >= 0
+    assert found.measures["asam_mean@l2:draws"] == QUICK.draws
+    longer = measure(autoencoder(), replace(QUICK, losses=("l2",), steps=200, draws=4096, probes=2), CPU).measures
+    for name in ("keskar@l2", "sam@l2", "asam@l2"):
+        assert longer[f"{name}:converged"] == 1
+        assert longer[f"{name}:agreeing"] >= 2
+        assert longer[name] >= found.measures[name]
+    assert longer["asam_mean@l2:converged"] == 1
+    assert longer["asam_mean@l2:stderr"] <= QUICK.precision * longer["asam_mean@l2"]
+
+
 def test_the_rescaled_network_is_the_same_network() -> None:
     problem, other = autoencoder(), rescaled(autoencoder(), 3.0)
     images = problem.sets["train-normal"].inputs

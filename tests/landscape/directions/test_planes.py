@@ -13,9 +13,11 @@ from landscape.directions.planes import Setting, planes_of
 from landscape.engine.metrics import resolve_metrics
 from landscape.engine.vectorize import VectorizedModel
 from landscape.files.grid import Grid, read_grid
+from landscape.sources import from_checkpoint
 from tests.conftest import run_python, train_small
 from tests.grids import same_content, surface
 from tests.problems import INPUTS, OUTPUTS, normed, quadratic, quadratic_form
+from tests.tolerance import metrics_rounding
 from training.runtime.command import InputError
 
 NORMED = ("--problem", "tests.problems:normed")
@@ -79,7 +81,10 @@ def test_interpolation_between_checkpoints_ends_at_the_other_one(checkpoint: Pat
     own = computed(tmp_path / "own.h5", "--ckpt", to, "--x=0:0:1", "--max-samples", 100)
     options = ("--ckpt", checkpoint, "--max-samples", 100, "--to", to, "--x=0:1:2")
     grid = computed(tmp_path / "i.h5", *options, "--batch-norm", "interpolate")
-    assert grid.values["l2"][0, 0, 1] == pytest.approx(own.values["l2"][0, 0, 0], rel=1e-5)
+    problem = from_checkpoint(to, None, 100)
+    # θ + 1·(θ' − θ) rounds each weight twice more: fewer operations than any layer has
+    _, allowed = metrics_rounding(problem, resolve_metrics(problem, ["l2"]), (), [[]])
+    assert grid.values["l2"][0, 0, 1] == pytest.approx(own.values["l2"][0, 0, 0], abs=3 * float(allowed[0, 0, 0]))
     assert grid.meta["plane"]["models"][0]["name"] == "other"
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -16,6 +15,7 @@ from landscape.files.gridfile import GridWriter, lock_path
 from landscape.surface import main
 from tests.conftest import BIN, ROOT, run_python
 from tests.grids import same_content
+from tests.processes import left_over, until
 from training.runtime.command import InputError
 
 
@@ -104,14 +104,14 @@ def test_a_file_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
 
 
 def command(checkpoint: Path, out: Path) -> list[str]:
-    options = ["--ckpt", checkpoint, "--x=-1:1:31", "--y=-1:1:21", "--metrics", "l2,own", "--threads", 1, "--out", out]
-    return ["-m", "landscape.surface", *map(str, options)]
+    plane = ("--ckpt", checkpoint, "--x=-1:1:31", "--y=-1:1:21", "--metrics", "l2,own", "--max-samples", 200)
+    return ["-m", "landscape.surface", *map(str, (*plane, "--threads", 1, "--out", out))]
 
 
 @pytest.mark.parametrize("ranks", [0, 2])
 def test_resuming_after_a_kill_equals_the_uninterrupted_run(checkpoint: Path, tmp_path: Path, ranks: int) -> None:
     whole, killed = tmp_path / "whole.h5", tmp_path / "killed.h5"
-    assert run_python(*command(checkpoint, whole)).returncode == 0
+    main(command(checkpoint, whole)[2:])
     launcher = [str(BIN / "mpirun"), "-n", str(ranks)] if ranks else []
     process = subprocess.Popen(
         [*launcher, sys.executable, *command(checkpoint, killed)],
@@ -123,7 +123,7 @@ def test_resuming_after_a_kill_equals_the_uninterrupted_run(checkpoint: Path, tm
     until(lambda: killed.exists() and read_grid(killed).done.any())
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    time.sleep(0.5)
+    until(lambda: not left_over(killed))
     before = read_grid(killed)
     assert 0 < before.done.sum() < before.done.size
     for name, values in before.values.items():
@@ -131,13 +131,6 @@ def test_resuming_after_a_kill_equals_the_uninterrupted_run(checkpoint: Path, tm
     assert run_python(*command(checkpoint, killed), ranks=ranks).returncode == 0
     same_content(whole, killed)
     np.testing.assert_array_equal(before.done & read_grid(killed).done, before.done)
-
-
-def until(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the run did not get far enough in time"
-        time.sleep(0.01)
 
 
 def test_resumed_values_go_to_their_metrics_whatever_the_alphabet(tmp_path: Path) -> None:
@@ -159,6 +152,29 @@ def test_resumed_values_go_to_their_metrics_whatever_the_alphabet(tmp_path: Path
     for column in (1, 2):
         assert (final.values["own"][0, 1, column], final.values["auroc"][0, 1, column]) == (2, 3)
         assert final.stderr["own"][0, 1, column] == 0.2
+
+
+def test_a_file_of_an_older_release_has_no_limits_and_goes_on(tmp_path: Path) -> None:
+    GridWriter(tmp_path / "g.h5", grid(), {}).close()
+    with h5py.File(tmp_path / "g.h5", "r+") as file:
+        del file["interpolation_limit"]
+    assert np.isnan(read_grid(tmp_path / "g.h5").interpolation_limit["l2"])
+    writer = GridWriter(tmp_path / "g.h5", grid(), {})
+    values = {name: np.full(writer.grid.shape, 2.0) for name in writer.grid.values}
+    writer.write_interpolated(values, {"l2": 0.1, "own": 0.2}, {"l2": 0.3, "own": 0.4})
+    writer.close()
+    assert writer.grid.interpolation_limit == {"l2": 0.3, "own": 0.4}
+    assert read_grid(tmp_path / "g.h5").interpolation_error == {"l2": 0.1, "own": 0.2}
+
+
+def test_error_and_limit_are_read_back(tmp_path: Path) -> None:
+    writer = GridWriter(tmp_path / "g.h5", grid(), {})
+    writer.write_errors({"l2": 0.1, "own": 0.2}, {"l2": 0.3, "own": 0.4})
+    writer.close()
+    found = read_grid(tmp_path / "g.h5")
+    assert (found.interpolation_error["own"], found.interpolation_limit["l2"]) == (0.2, 0.3)
+    found.save(tmp_path / "copy.h5")
+    assert read_grid(tmp_path / "copy.h5").interpolation_limit == {"l2": 0.3, "own": 0.4}
 
 
 def test_a_run_of_metrics_out_of_the_alphabet_goes_on(tmp_path: Path) -> None:

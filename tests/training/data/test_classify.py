@@ -1,5 +1,6 @@
 """Classifiers of digits: their sets and metrics, against slow computations from their outputs."""
 
+import copy
 import dataclasses
 import warnings
 from pathlib import Path
@@ -16,7 +17,9 @@ from landscape.problem.metric import Metric
 from landscape.problem.problem import Problem
 from landscape.sources import from_checkpoint
 from landscape.surface import main as surface
-from tests.conftest import SMALL, run_python, train_small
+from tests.conftest import SMALL, train_small
+from tests.project.test_commands import refused
+from tests.tolerance import assert_within, metrics_rounding, outputs_rounding, rounding
 from training.data.images import RawSplit
 from training.data.splits import as_split, load_split
 from training.fitting.checkpoint import load_checkpoint, save_checkpoint
@@ -71,13 +74,20 @@ def test_metrics_at_the_model_are_those_of_slow_computations(classifier: Path, t
     out = tmp_path / "s.h5"
     surface(["--ckpt", str(classifier), "--x=0:0:1", "--metrics", ",".join(expected), "--out", str(out)])
     grid = read_grid(out)
+    problem = from_checkpoint(classifier, None, 50)  # they tell how the network rounds
+    exact, one = metrics_rounding(problem, resolve_metrics(problem, list(expected)), (), [[]])
+    allowed = {name: 2 * rel * expected[name] for name, rel in zip(expected, (one / exact)[0, 0], strict=True)}
+    # digits whose two likeliest are as close as rounding of the outputs may tell them by
+    _, limits = outputs_rounding(problem.model.double().eval(), problem.sets["test"].inputs)
+    likeliest = np.sort(outputs_of(classifier)["test"][0], 1)
+    allowed["accuracy"] = (likeliest[:, -1] - likeliest[:, -2] <= 4 * float(limits.max())).mean() + 1e-12
     for name, value in expected.items():
-        assert grid.values[name][0, 0, 0] == pytest.approx(value, rel=1e-5), name
+        assert grid.values[name][0, 0, 0] == pytest.approx(value, abs=allowed[name]), name
     scores, n = grid.meta["checkpoint_metrics"], len(outputs_of(classifier)["test"][0])
-    assert scores["accuracy"] == pytest.approx(expected["accuracy"])
-    assert scores["train_l2"] == pytest.approx(expected["l2"], rel=1e-5)
+    assert scores["accuracy"] == pytest.approx(expected["accuracy"], abs=allowed["accuracy"])
+    assert scores["train_l2"] == pytest.approx(expected["l2"], abs=allowed["l2"])
     assert scores["n_test"] == n
-    accuracy = expected["accuracy"]
+    accuracy = grid.values["accuracy"][0, 0, 0]
     assert grid.stderr["accuracy"][0, 0, 0] == pytest.approx((accuracy * (1 - accuracy) / (n - 1)) ** 0.5)
     assert grid.meta["metrics"]["accuracy"]["transform"] == "none"
     assert all("summed over classes" in grid.meta["metrics"][name]["definition"] for name in ("l2", "l4-lamp"))
@@ -102,7 +112,7 @@ def test_outputs_are_probabilities_wherever_the_weights_move(classifier: Path) -
     assert {name.split(".")[0] for name, step in plane[0].params.items() if step.any()} == {"encoder", "head"}
     evaluator = Evaluator(problem, [total], [plane], CPU)
     for steps in ([0.0, 0.0], [1.0, -0.7], [-0.3, 2.0]):
-        np.testing.assert_allclose(evaluator.at(0, steps)[0], 1, rtol=1e-5)
+        np.testing.assert_allclose(evaluator.at(0, steps)[0], 1, rtol=rounding(2 * 10))  # ten digits, summed twice
 
 
 def relabelled(path: Path, folder: Path, **changes: object) -> Path:
@@ -117,12 +127,14 @@ def test_fixed_metrics_depend_on_the_weights_alone(classifier: Path, tmp_path: P
     paths = classifier, relabelled(classifier, tmp_path, loss="l2", batch_size=128)
     results = []
     for path in paths:
-        problem = from_checkpoint(path, None)
+        problem = from_checkpoint(path, None, 300)
         metrics = resolve_metrics(problem, [*FIXED, "accuracy", "own"])
         evaluator = Evaluator(problem, metrics, [random_directions(problem.model, seed=3)], CPU)
         results.append((evaluator.at(0, [0.5, -0.2])[0], [metric.definition for metric in metrics]))
     (first, definitions), (second, other_definitions) = results
-    np.testing.assert_array_equal(first[:-1], second[:-1])
+    # `own` decides on how many images the model is called at a time, and so in which order is added.
+    _, allowed = metrics_rounding(problem, metrics[:-1], random_directions(problem.model, seed=3), [[0.5, -0.2]])
+    assert_within(first[:-1], second[:-1], 2 * allowed[0, 0])
     assert definitions[:-1] == other_definitions[:-1]
     assert definitions[-1] != other_definitions[-1]
     assert first[-1] > 2 * second[-1]  # each its own loss
@@ -134,10 +146,11 @@ def test_the_rewritten_pass_and_points_computed_together_equal_plain_single_ones
     plane = random_directions(problem.model, seed=0)
     plain, fast = (Evaluator(problem, metrics, [plane], CPU, allow_rewrite=allow) for allow in (False, True))
     points = [[0.0, 0.0], [1.0, -0.7], [-0.3, 2.0]]
-    single = plain.at_many(0, points)
-    np.testing.assert_allclose(fast.at_many(0, points), single, rtol=2e-4, atol=1e-6)
+    truth, allowed = metrics_rounding(problem, metrics, plane, points)
+    assert_within(plain.at_many(0, points), truth, allowed)
+    assert_within(fast.at_many(0, points), truth, allowed)
     plain.points_per_call = 2
-    np.testing.assert_allclose(plain.at_many(0, points), single, rtol=2e-4, atol=1e-6)
+    assert_within(plain.at_many(0, points), truth, allowed)
 
 
 def test_batch_norm_of_a_classifier_is_recalibrated_over_its_training_images(classifier: Path) -> None:
@@ -159,11 +172,8 @@ def test_metrics_of_images_are_refused_in_one_line_that_names_what_there_is(clas
         "accuracy@train": "expected 'accuracy' without @set: it is over test",
         "hinge": f"expected names among {there}, found 'hinge'",
     }.items():
-        done = run_python(
-            "-m", "landscape.surface", "--ckpt", classifier, "--metrics", name, "--out", tmp_path / "a.h5"
-        )
-        assert done.returncode == 2
-        assert done.stderr.splitlines() == [line for line in done.stderr.splitlines() if message in line]
+        options = ("--ckpt", classifier, "--metrics", name, "--out", tmp_path / "a.h5")
+        assert message in refused("landscape.surface", *options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,13 +189,15 @@ def test_cross_entropy_has_a_bound_and_keeps_what_is_no_number() -> None:
 
 @pytest.mark.parametrize("name", ["l4", "l4-lamp", "l4@test-anomalous"])
 def test_l4_is_a_metric_of_autoencoders_too(checkpoint: Path, name: str) -> None:
-    problem = from_checkpoint(checkpoint, None)
+    problem = from_checkpoint(checkpoint, None, 100)
     images, _ = problem.sets[name.partition("@")[2] or "train-normal"]
     with torch.inference_mode():
-        values = (problem.model(images) - images).double().numpy() ** 4
+        values = (copy.deepcopy(problem.model).double()(images.double()) - images).numpy() ** 4
     values = -np.log(1 - 0.999 * values) if name == "l4-lamp" else values
-    found = Evaluator(problem, resolve_metrics(problem, [name]), [()], CPU).at(0, [])[0, 0]
-    assert found == pytest.approx(values.sum((1, 2, 3)).mean(), rel=1e-5)
+    metrics = resolve_metrics(problem, [name])
+    found = Evaluator(problem, metrics, [()], CPU).at(0, [])[0, 0]
+    _, allowed = metrics_rounding(problem, metrics, (), [[]])
+    assert found == pytest.approx(values.sum((1, 2, 3)).mean(), abs=allowed[0, 0, 0])
 
 
 def test_images_that_were_held_out_are_in_no_set(tmp_path: Path) -> None:

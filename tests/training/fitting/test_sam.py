@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tolerance import steps_rounding
 from tests.training.fitting.test_resume import interrupted
 from tests.training.fitting.test_stack import CPU, LAMPS, SMALL, pictures, seeded
 from tests.training.fitting.test_training import tiny_config, tiny_split
@@ -26,6 +27,10 @@ TWINS = [
     dataclasses.replace(config, sam_rho=rho)
     for config, rho in zip([SMALL, SMALL, SMALL, LAMPS[1], LAMPS[2]], RHOS, strict=True)
 ]
+
+
+#: after at most 16 updates; a gradient of the first layer is a sum over 5 images of 16×16 values
+ALLOWED = steps_rounding(lr=1e-3, steps=16, terms=5 * 256)
 
 
 class Slow:
@@ -68,7 +73,7 @@ def is_before_norm(model: nn.Module, name: str) -> bool:
 def check_state(found: nn.Module, expected: nn.Module, without_biases: bool = False) -> None:
     for name, value in expected.state_dict().items():
         if not (without_biases and (is_before_norm(expected, name) or "running_mean" in name)):
-            torch.testing.assert_close(found.state_dict()[name], value, rtol=1e-8, atol=1e-8, msg=name)
+            torch.testing.assert_close(found.state_dict()[name], value, rtol=ALLOWED, atol=ALLOWED, msg=name)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -82,11 +87,10 @@ def test_twins_in_one_stack_equal_a_slow_implementation(optimizer: str) -> None:
             stack, slow = stack.without([1]), [slow[index] for index in (0, 2, 3, 4)]
         batches = pictures(len(slow), 5, 1, 32, 32, seed=step)
         expected = [one.step(batch, batch) for one, batch in zip(slow, batches, strict=True)]
-        # Steps divided by a gradient's size make 1e-16 grow tenfold an update; another gradient differs by 1e-3.
-        torch.testing.assert_close(stack.step(batches).tolist(), expected, rtol=1e-7, atol=0)
+        torch.testing.assert_close(stack.step(batches).tolist(), expected, rtol=ALLOWED, atol=0)
         if step % 3 == 0:  # a ragged batch of one model alone
             ragged = batches[1, :2]
-            assert float(stack.step_one(1, ragged)) == pytest.approx(slow[1].step(ragged, ragged), rel=1e-7)
+            assert float(stack.step_one(1, ragged)) == pytest.approx(slow[1].step(ragged, ragged), rel=ALLOWED)
     for index, one in enumerate(slow):
         check_state(stack.model(index), one.model)
 
@@ -101,7 +105,7 @@ def test_separate_training_equals_a_slow_implementation(task: str, rho: float) -
         images = pictures(5 if step % 3 else 2, 1, 32, 32, seed=step)
         digits = nn.functional.one_hot(torch.arange(len(images)), 10).double()
         batch = Batch(images, digits if task == "classify" else images)
-        assert float(separate.step_one(0, batch)) == pytest.approx(slow.step(*batch), rel=1e-8)
+        assert float(separate.step_one(0, batch)) == pytest.approx(slow.step(*batch), rel=ALLOWED)
     check_state(separate.model(0), slow.model, without_biases=True)
 
 

@@ -17,10 +17,12 @@ from training.fitting import stack as stack_module
 from training.fitting.engine import OPTIMIZERS, Separate
 from training.fitting.run import Batch
 from training.fitting.stack import Stack, chunk_bounds, stack_key
+from training.models import normalization, volumes
 from training.models.autoencoder import build_model
 from training.models.layers import box, layers_of, overlaid, packed, patches
 from training.models.losses import LOSSES, Lamp, per_sample_loss, training_batch_losses, training_loss
 from training.models.normalization import normalized, normalized_backward
+from training.models.volumes import fits
 
 CPU = torch.device("cpu")
 SMALL = resolve(RunConfig(image_size=32, width=4, depth=3))
@@ -278,20 +280,56 @@ def test_models_are_copied_in_and_out() -> None:
         assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
 
 
-def test_results_do_not_depend_on_the_number_of_threads() -> None:
+@pytest.mark.parametrize(("models", "images"), [(1, 3), (1, 64), (2, 32), (5, 3), (5, 16), (3, 64)])
+def test_results_do_not_depend_on_the_number_of_threads(models: int, images: int) -> None:
+    """To the bit: training amplifies a difference in the last one until measures of a model differ in the second."""
     threads = torch.get_num_threads()
-    configs, results = [SMALL] * 5, []
+    configs, results = [resolve(RunConfig(loss="l2-lamp"))] * models, []
     try:
         for number in (1, 2, 3):
             torch.set_num_threads(number)
-            stack = Stack(configs, seeded(configs), CPU)
-            losses = [stack.step(pictures(5, 3, 1, 32, 32, seed=step)) for step in range(5)]
+            stack = Stack(configs, seeded(configs, torch.float32), CPU)
+            for step in range(3):
+                stack.step(pictures(models, images, 1, 32, 32, seed=step, dtype=torch.float32))
+            stack.step_one(0, pictures(2, 1, 32, 32, dtype=torch.float32))
             assert torch.get_num_threads() == number
-            results.append(torch.stack(losses))
+            results.append(stack)
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:
-        torch.testing.assert_close(other, results[0], rtol=1e-10, atol=0)
+        assert torch.equal(other.parameters, results[0].parameters)
+        assert torch.equal(other.statistics, results[0].statistics)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"kernel": 5},
+        {"kernel": 7, "depth": 2, "channels": 3, "dataset": "folder"},
+        {"depth": 4, "width": 6, "image_size": 64},
+    ],
+)
+def test_volumes_equal_separate_training(change: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In double precision, which the form for large batches is not chosen for otherwise."""
+    monkeypatch.setattr(stack_module, "takes_volumes", lambda layers, images: fits(layers, images))
+    monkeypatch.setattr(stack_module, "VOLUME_IMAGES", 2)
+    monkeypatch.setattr(normalization, "PART", 256)
+    monkeypatch.setattr(volumes, "PART", 256)
+    folders = {"train_dir": "a", "test_normal_dir": "b", "test_anomalous_dir": "c"}
+    config = resolve(dataclasses.replace(SMALL, **{**folders, **change} if "dataset" in change else change))
+    configs = [config, dataclasses.replace(config, loss="l1-lamp"), dataclasses.replace(config, loss="ssim")]
+    models = seeded(configs)
+    stack, references = Stack(configs, models, CPU), [Alone(*pair) for pair in zip(configs, models, strict=True)]
+    for step in range(4):
+        batches = pictures(3, 6, config.channels, config.image_size, config.image_size, seed=step)
+        losses = stack.step(batches)
+        expected = [alone.step(batch) for alone, batch in zip(references, batches, strict=True)]
+        torch.testing.assert_close(losses.tolist(), expected, rtol=1e-9, atol=0)
+        alone = batches[1, :3]  # three do not fit
+        assert float(stack.step_one(1, alone)) == pytest.approx(references[1].step(alone), rel=1e-9)
+    assert {form for _, _, form in stack._chunks} == {stack_module.Chunk, volumes.Volumes}
+    check_equal(stack, references)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT, run_python
 from training.runtime import farm as module
 from training.runtime.command import InputError
-from training.runtime.device import choose_device, use_threads
+from training.runtime.device import choose_device
 from training.runtime.farm import farm, together, world
 
 MPI_SCRIPT = ROOT / "tests" / "mpi" / "farm_script.py"
@@ -121,15 +121,6 @@ def test_ranks_of_a_node_take_its_gpus_in_turn_and_say_when_they_share(
     assert str(choose_device("cpu", 3, 4)) == "cpu"
     with pytest.raises(InputError, match="--device: expected one of 2 GPUs of this machine, found 'cuda:2'"):
         choose_device("cuda:2")
-
-
-def test_cores_are_divided_among_the_ranks_that_share_them() -> None:
-    try:
-        assert use_threads(0, 2, set(range(8))) == 4
-        assert use_threads(0, 8, set(range(4))) == 1
-        assert use_threads(3, 2, set(range(8))) == 3
-    finally:
-        use_threads(1)
 
 
 def test_without_a_launcher_mpi_is_not_imported() -> None:

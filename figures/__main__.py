@@ -1,0 +1,11 @@
+"""`python -m figures`: what commands there are, and a way to run each."""
+
+from training.runtime.listing import run_or_list
+
+
+def main() -> int:
+    return run_or_list(("figures",), "python -m figures")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
