@@ -160,13 +160,13 @@ def test_intervals_hold_the_truth_often_enough(tmp_path: Path, seeds: int) -> No
     cells = design(batches=[32], seeds=range(seeds))
     pairs = pairs_of(write_measures(tmp_path / "s.csv", {"x@l2": lambda cell, g: 0.0}, cells))
     codes, count = pairs.a.seed_codes(), 10 * seeds
-    for _ in range(300):
-        effect = 1 + 0.5 * generator.normal(size=seeds)[codes] + 0.5 * generator.normal(size=count)
+    for _ in range(100):
+        effect = 1 + generator.normal(size=seeds)[codes] + 0.5 * generator.normal(size=count)
         pairs.a.values["x@l2"], pairs.b.values["x@l2"] = np.zeros(count), effect
-        found = next(one for one in differences(pairs, 200) if one.measure == "x@l2")
+        found = next(one for one in differences(pairs, 100) if one.measure == "x@l2")
         misses += not found.student.low <= 1 <= found.student.high
         of_bootstrap += not found.bootstrap[0] <= 1 <= found.bootstrap[1]
-    most = stats.binom.ppf(0.999, 300, 0.05)
+    most = stats.binom.ppf(0.999, 100, 0.05)
     assert misses <= most < of_bootstrap
 
 
