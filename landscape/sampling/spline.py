@@ -57,7 +57,10 @@ def tiles(samples: Floats, points: Floats) -> Iterator[tuple[Indices, Indices]]:
             continue
         size = np.ptp(points[inside], axis=0)
         along = points[inside, size.argmax()]
-        for half in (inside[along <= np.median(along)], inside[along > np.median(along)]):
+        lower = along <= np.median(along)
+        if lower.all():  # more than half lie on the last row: without it, or nothing would ever be divided
+            lower = along < along.max()
+        for half in (inside[lower], inside[~lower]):
             if len(half):
                 low, high = points[half].min(0), points[half].max(0)
                 outside = np.maximum(low - samples[near], samples[near] - high).max(1)

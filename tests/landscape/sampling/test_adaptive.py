@@ -137,6 +137,17 @@ def test_tiles_divide_the_points_and_hardly_change_the_spline(monkeypatch: pytes
     np.testing.assert_allclose(errors[inner], whole[inner], atol=2e-3 * np.ptp(values))
 
 
+@pytest.mark.parametrize("kept", [lambda x: x == 1, lambda x: x == -1])
+def test_tiles_divide_points_of_which_most_lie_on_one_row(kept: Callable[[np.ndarray], np.ndarray]) -> None:
+    """The median is then the largest coordinate, and the part above it empty."""
+    samples = np.random.default_rng(2).uniform(-1, 1, (1500, 2))
+    rows = np.stack([axis.ravel() for axis in np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-0.1, 0.1, 51))], 1)
+    points = np.concatenate([rows[kept(rows[:, 0])], rows[~kept(rows[:, 0])][::40]])
+    parts = list(zip(range(10_000), tiles(samples, points), strict=False))
+    assert len(parts) < 100
+    assert sorted(np.concatenate([inside for _, (_, inside) in parts]).tolist()) == list(range(len(points)))
+
+
 # ---- refinement
 
 
