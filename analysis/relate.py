@@ -219,7 +219,7 @@ def few_seeds(seeds: int, digits: int) -> list[str]:
         found.append(
             f"Two training seeds: {SEEDS} is Student's with one degree of freedom, which is honestly wide; of seed "
             "alone there is none, and that over digits is too narrow if the seeds share an effect. The bootstrap's "
-            "intervals of correlations are then too wide."
+            "intervals of correlations are too wide if the seeds share nothing, and too narrow if they share much."
         )
     if digits == 1:
         return [*found, f"{NOTHING} p: one digit; its seeds cannot be told from what a seed does to all."]

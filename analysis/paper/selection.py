@@ -43,7 +43,7 @@ def select(runs: Sequence[Run], selection: Selection, choose: Choose) -> list[Ru
 
 
 def parse_selection(text: str, source: str) -> Selection:
-    """The inverse of :meth:`Selection.__str__`; InputError, naming `source`, for other text."""
+    """The inverse of `Selection.__str__`; InputError, naming `source`, for other text."""
     values: dict[str, list[str]] = {"--where": [], "--tune": [], "--tune-by": []}
     try:
         words = shlex.split(text)

@@ -28,7 +28,7 @@ FOREIGN = [
     r"(torch|nn|np|numpy|h5py|pandas|tyro|matplotlib|mpi4py|MPI|scipy|PIL|pathlib|collections|types|typing)(\..*)?",
     r"(argparse|concurrent|datetime|io|os)\..*",
     r".*\[.*",  # pieces of Annotated, which signatures are split at
-    r"Positional|UseAppendAction|_ArgConfig|Histories",
+    r"_?[A-Z]\w*",  # aliases of types, which annotations of constants name without their module
     r"[\w.]+\.(Result|T|Value)",  # variables that stand for any type
 ]
 

@@ -84,7 +84,7 @@ def draw_heatmap(measures: Sequence[str], statistics: Sequence[str], cells: NDAr
             color="white" if there and abs(value) > 0.6 else "black",
             fontweight="bold" if certain[row, column] else "normal",
         )
-    ax.set_xticks(range(len(statistics)), [statistic_text(name) for name in statistics], fontsize=6)
+    ax.set_xticks(range(len(statistics)), [statistic_text(name) for name in statistics], fontsize=5)
     ax.set_yticks(range(len(measures)), measures)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)

@@ -62,12 +62,7 @@ def test_many_models_over_ranks_equal_one_process(checkpoints: list[Path], tmp_p
     first, second = rows(alone), rows(ranks)
     assert [row["run"] for row in first] == ["l2-lamp", "l2"]
     for one, other in zip(first, second, strict=True):
-        assert one.keys() == other.keys()
-        for name, text in one.items():
-            if "@" in name and text:
-                assert float(other[name]) == pytest.approx(float(text), rel=1e-3), name
-            else:
-                assert other[name] == text
+        assert other == one  # to the last digit, since each rank computes with one thread too
 
 
 def test_what_is_done_is_not_measured_again(checkpoints: list[Path], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.project.test_commands import COMMANDS
+from training.runtime.listing import PURPOSES, commands_of, find_command
 
 PAGE = (ROOT / "docs" / "command-line.md").read_text()
 LINE = re.compile(r"^(?:.*?Example: |\s*)((?:mpirun -n \d+ )?python -m .*)$", re.M)
@@ -25,8 +26,11 @@ def examples_of(text: str) -> Iterator[tuple[str, list[str]]]:
         for part in re.split(r", then\s*", re.sub(r"\s{4}\(.*", "", line)):
             words = shlex.split(part)
             if "-m" in words:
-                start = words.index("-m") + 1
-                yield words[start], words[start + 1 :]
+                command, *others = words[words.index("-m") + 1 :]
+                if command not in PURPOSES:
+                    yield command, others
+                elif others:  # `python -m landscape surface …`; alone it lists the commands
+                    yield find_command(others[0], commands_of(tuple(PURPOSES))).module, others[1:]
 
 
 ON_PAGE = list(examples_of(PAGE))

@@ -67,7 +67,8 @@ def test_what_readme_and_contributing_say_to_make_can_be_made() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     assert named <= set(targets)
     continuous = (ROOT / ".ci" / "run").read_text()
-    assert all(re.search(rf"\bmake {target}\b", continuous) for target in named)
+    in_part = {"test-machines": "test-on-avx2"}  # what takes too long in whole
+    assert all(re.search(rf"\bmake {in_part.get(target, target)}\b", continuous) for target in named)
 
 
 @pytest.mark.slow

@@ -245,9 +245,7 @@ def test_bad_input_to_the_commands(tmp_path: Path, runs: list[Path]) -> None:
 
 
 def test_data_that_have_changed_are_refused(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from analysis.pictures import reconstructions
-
     changed = dataclasses.replace(load_split(resolve(RunConfig(normal=3)), None), digest="0" * 64)
-    monkeypatch.setattr(reconstructions, "load_split", lambda *_: changed)
+    monkeypatch.setattr("training.fitting.origin.load_split", lambda *_: changed)
     with pytest.raises(InputError, match=r"expected the data it was trained on .* found 000000000000"):
         fig4_panels(runs, None, (), 1, 0, 0)

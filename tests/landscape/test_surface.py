@@ -277,10 +277,10 @@ def test_a_problem_needs_a_factory_that_returns_one(tmp_path: Path) -> None:
 def test_other_data_than_those_trained_on_are_refused(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import dataclasses
 
-    from training.data import splits as data
+    from training.fitting import origin
 
-    real = data.load_split
-    monkeypatch.setattr(data, "load_split", lambda *a: dataclasses.replace(real(*a), digest="0" * 64))
+    real = origin.load_split
+    monkeypatch.setattr(origin, "load_split", lambda *a: dataclasses.replace(real(*a), digest="0" * 64))
     with pytest.raises(InputError, match="expected the data it was trained on"):
         from_checkpoint(checkpoint, None)
 

@@ -75,7 +75,7 @@ def test_averages_of_other_runs_are_left_out_with_a_note(tmp_path: Path, capsys:
     capsys.readouterr()
     for choice in (["--where", "normal=3"], ["--all-runs"]):
         rows, notes = rows_and_notes(capsys, "table1", results, *choice)
-        assert not any("95% interval" in row for row in rows)
+        assert not any("95% interval, images and seeds" in row for row in rows)
         left_out = "# results_averages.csv is of other runs (--where 'normal!=8'), so its intervals are left out."
         assert left_out in notes
         with pytest.raises(InputError, match="expected averages of the table's runs, found those of --where"):

@@ -158,7 +158,8 @@ def test_sizes_and_coverages_at_length(seeds: int, shared: float, uneven: bool) 
     sweeps, generator = Sweeps(seeds, shared, uneven=uneven), np.random.default_rng(7)
     assert sizes(sweeps, 1000, generator)[0] <= most(1000, LEVEL)
     assert difference_misses(sweeps, 1000, generator)[0] <= most(1000, LEVEL)
-    assert spearman_misses(sweeps, 400, generator)[0] <= most(400, 0.1)
+    # With few degrees of freedom the jackknife of a correlation misses a little more often than 5%.
+    assert spearman_misses(sweeps, 400, generator)[0] <= most(400, 0.12 if seeds == 2 else 0.07)
     assert alone_misses(sweeps, 200, generator)[0] <= most(200, LEVEL)
 
 

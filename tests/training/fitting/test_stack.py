@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training import normalization, volumes
 from training.data.config import RunConfig, resolve
 from training.data.splits import load_split
 from training.fitting import stack as stack_module
 from training.fitting.engine import OPTIMIZERS, Separate
 from training.fitting.run import Batch
 from training.fitting.stack import Stack, chunk_bounds, stack_key
+from training.models import normalization, volumes
 from training.models.autoencoder import build_model
 from training.models.layers import box, layers_of, overlaid, packed, patches
 from training.models.losses import LOSSES, Lamp, per_sample_loss, training_batch_losses, training_loss
