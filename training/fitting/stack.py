@@ -4,7 +4,7 @@ Training them one after the other spends most of a small batch's time in calls, 
 their small feature maps do not fill. Here a forward and a backward pass are written out for the whole stack. Each model
 has its own data, loss, statistics and optimizer state; nothing mixes. Up to rounding the results are those of
 :class:`training.fitting.engine.Separate`, by these identities (the operations are in
-:mod:`training.models.autoencoder.layers`):
+:mod:`training.models.layers`):
 
 - *Products.* An encoder convolution is `patches @ weights`, one batched product over models (`patches`).
 - *Box.* Nearest upsampling by 2 and a k×k convolution are a transposed convolution of stride 2 with the flipped kernel,
