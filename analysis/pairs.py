@@ -21,6 +21,7 @@ from analysis.rows.results import (
     read_runs,
     task_order,
 )
+from training.data.config import DIGIT_SETS
 from training.runtime.command import InputError, check_out, command, make_parent, parse, write_whole
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def group_averages(
     for task in task_order(pair.task for pair in complete):
         of_task = [(pair.base, pair.lamp) for pair in complete if pair.task == task and pair.base and pair.lamp]
         dataset = of_task[0][0].settings["dataset"]
-        world = dataset if dataset.startswith("mnist") else task
+        world = dataset if dataset in DIGIT_SETS else task
         known = [[scores[run.name] for run in runs] for runs in of_task]
         for runs, found in zip(of_task, known, strict=True):
             # The halves of a pair are known to be of the same images; seeds and tasks are not yet.

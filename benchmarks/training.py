@@ -63,7 +63,11 @@ def measure(arguments: Arguments) -> dict[str, Any]:
 
 
 def at_batch_size(arguments: Arguments, size: int) -> dict[str, Any]:
-    """Model-steps a second of the plain loop and of a stack, and the median of the ratios of neighbours in time."""
+    """Model-steps a second of the plain loop and of a stack, and the median of the ratios of neighbours in time.
+
+    The limit is the time that a step's floating-point operations take as matrix products, by the faster of two
+    libraries.
+    """
     import torch
 
     from training.data.config import RunConfig, resolve
@@ -79,26 +83,53 @@ def at_batch_size(arguments: Arguments, size: int) -> dict[str, Any]:
     stack, single = Stack([config] * count, models, cpu), Stack([config], models[:1], cpu)
     # The plain loop takes as many steps as the stack takes model-steps, up to what is enough to be timed.
     steps = min(count, max(1, 64 // size))
+    side = 1024
+    a, b = torch.rand(side, side), torch.rand(side, side)
+    packed = torch.ops.mkldnn._reorder_linear_weight(b)
     times = in_turn(
         {
             "plain": plain_loop(config, models[0], batches[:steps]),
             "stack": lambda: stack.step(batches),
             "single": lambda: [single.step(batches[:1]) for _ in range(steps)],
+            "mm": lambda: torch.mm(a, b),
+            "onednn": lambda: torch.ops.mkldnn._linear_pointwise(a, packed, None, "none", [], ""),
         },
         arguments.repeats,
     )
     plain = [seconds / steps for seconds in times["plain"]]
     stacked = [seconds / count for seconds in times["stack"]]
     alone = [seconds / steps for seconds in times["single"]]
+    share = size * step_flops(models[0], config.image_size) / (2 * side**3)
+    limit = [share * min(pair) for pair in zip(times["mm"], times["onednn"], strict=True)]
     return {
         f"batch_{size}.models": count,
         f"batch_{size}.plain_per_s": 1 / statistics.median(plain),
         f"batch_{size}.stack_per_s": 1 / statistics.median(stacked),
         f"batch_{size}.stack_ms": 1000 * statistics.median(stacked),
+        f"batch_{size}.limit_ms": 1000 * statistics.median(limit),
+        f"batch_{size}.limit_speedup": paired(plain, limit),
         f"batch_{size}.speedup": paired(plain, stacked),
         f"batch_{size}.single_speedup": paired(plain, alone),
         f"batch_{size}.max_rel_diff": difference,
     }
+
+
+def step_flops(model: Any, size: int) -> int:
+    """Multiply-adds × 2 of a step on one image: upsampling joined to its convolution, no taps on padding.
+
+    The backward pass has two products a layer as large as that of the forward pass, but one in the first layer.
+    """
+    from training.models.layers import layers_of
+    from training.models.rewrite import pairs
+
+    flops = []
+    for layer in layers_of(model):
+        if layer.up:  # every pixel meets every tap of the flipped kernel
+            taps, size = size * layer.kernel, 2 * size
+        else:
+            taps, size = pairs(size, size // 2, layer.kernel, 2, layer.kernel // 2), size // 2
+        flops.append(2 * layer.inputs * layer.outputs * taps**2)
+    return 3 * sum(flops) - flops[0]
 
 
 def plain_loop(config: Any, model: Any, batches: Any) -> Callable[[], list[float]]:

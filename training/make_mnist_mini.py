@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.mnist import Digits, read_mnist
+from training.data.mnist import MNIST, Digits, read_collection
 from training.runtime.command import InputError, command, make_parent, parse, whole_file
 
 SEED = 2024
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     make_parent(options.out)
     from training.data.splits import data_folder  # brings torch, which --help does not need
 
-    train, test = read_mnist(data_folder(options.data_dir))
+    train, test = read_collection(MNIST, data_folder(options.data_dir))
     generator = np.random.default_rng(SEED)
     arrays = {"seed": np.array(SEED)}
     for part, digits in (("train", draw(train, TRAIN, generator)), ("test", draw(test, TEST, generator))):

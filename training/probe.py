@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.data.config import LossName, RunConfig, resolve
+from training.data.config import DIGIT_SETS, LossName, RunConfig, resolve
 from training.runtime.command import InputError, command, parse
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def check_autoencoder(parent: RunConfig, source: str) -> None:
     """Raise InputError unless a linear head can be put on the encoder of `parent` to name digits."""
     for holds, expected, found in (
         (parent.task == "reconstruct", "an autoencoder", "a classifier"),
-        (parent.dataset.startswith("mnist"), "an autoencoder of MNIST's digits", f"one of {parent.dataset}"),
+        (parent.dataset in DIGIT_SETS, "an autoencoder of MNIST's digits", f"one of {parent.dataset}"),
         (parent.patches == 1, "an autoencoder of whole images", f"one of {parent.patches} patches"),
     ):
         if not holds:

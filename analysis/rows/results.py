@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.data.config import DIGIT_SETS
 from training.runtime.command import InputError
 
 LAMP_FIELDS = ("lamp_scale", "lamp_detach", "lamp_eps")
@@ -73,7 +74,7 @@ class Run:
     def task(self) -> str:
         """The digit, the category, or the name of the training folder."""
         dataset = self.settings["dataset"]
-        if dataset.startswith("mnist"):
+        if dataset in DIGIT_SETS:
             return self.settings.get("normal", "")
         if dataset == "mvtec":
             return self.settings.get("category", "")

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from benchmarks import adaptive
+from benchmarks.training import step_flops
 from landscape.files.grid import Axis, empty_grid
 from tests.conftest import run_python
+from training.models.autoencoder import Autoencoder
 
 
 def test_adaptive_benchmark_says_how_far_off_a_known_surface_is(
@@ -49,6 +51,13 @@ def test_benchmark_prints_its_figures_as_json() -> None:
     assert figures["memory.289_points_mb"] < 1.1 * figures["memory.9_points_mb"]
 
 
+def test_operations_of_a_step_are_those_counted_by_hand() -> None:
+    # 1 -> 4 channels and 4 -> 1 over 2×2 places, a tap each: 16 multiply-adds a layer; no gradient of the images.
+    assert step_flops(Autoencoder(width=4, depth=1, kernel=1), 4) == 2 * 16 * 5
+    # Stride 2, padding 1, four pixels a side: 5 taps an axis are on pixels. Upwards 2×2 pixels meet 3×3 taps.
+    assert step_flops(Autoencoder(width=4, depth=1, kernel=3), 4) == 2 * 4 * (2 * 25 + 3 * 36)
+
+
 @pytest.mark.slow
 def test_training_benchmark_prints_its_figures_as_json() -> None:
     options = ("--json", "--batch-sizes", 2, 20, "--models", 3, "--repeats", 2)
@@ -56,7 +65,9 @@ def test_training_benchmark_prints_its_figures_as_json() -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     for size in (2, 20):
-        assert all(figures[f"batch_{size}.{name}"] > 0 for name in ("speedup", "single_speedup", "stack_ms"))
+        assert all(
+            figures[f"batch_{size}.{name}"] > 0 for name in ("speedup", "single_speedup", "stack_ms", "limit_ms")
+        )
         assert figures[f"batch_{size}.models"] == 3
         assert figures[f"batch_{size}.max_rel_diff"] < 1e-3
 

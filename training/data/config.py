@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from training.runtime.command import InputError
 
-DatasetName = Literal["mnist-mini", "mnist", "mvtec", "folder"]
+DatasetName = Literal["mnist-mini", "mnist", "fashion-mnist", "mvtec", "folder"]
 TaskName = Literal["reconstruct", "classify"]
 LossName = Literal["l2", "l1", "ssim", "l4", "l2-lamp", "l1-lamp", "ssim-lamp", "l4-lamp"]
 ScaleName = Literal["batch", "sample", "none"]
@@ -16,9 +16,13 @@ ModelName = Literal["autoencoder"]
 OptimizerName = Literal["adam", "rmsprop", "sgd"]
 AugmentName = Literal["none", "flips"]
 EvaluateName = Literal["epoch", "log", "decade"]
+DirectionName = Literal["gradient", "random"]
 
 MAX_CHANNELS = 512
 DIGITS = 10
+
+#: data sets of images of 28×28 in ten classes by number, of which `normal` is one
+DIGIT_SETS = ("mnist-mini", "mnist", "fashion-mnist")
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,11 @@ class RunConfig:
     """What a training run is: data, loss, model, optimizer, seed. With equal data, equal configs train equal models."""
 
     dataset: DatasetName = "mnist-mini"
-    """mnist-mini is shipped; mnist and mvtec are found under --data-dir; folder takes any images."""
+    """mnist-mini is shipped; mnist, fashion-mnist and mvtec are found under --data-dir; folder takes any images."""
     task: TaskName = "reconstruct"
     """reconstruct the image; classify: an encoder with a linear head predicts the digit (MNIST, all ten digits)."""
     normal: int = 0
-    """MNIST: the digit that is normal; the other nine are anomalies."""
+    """MNIST: the digit (or the class of fashion-mnist) that is normal; the other nine are anomalies."""
     category: str = "bottle"
     """MVTec AD: the category, a folder name."""
     train_dir: str = ""
@@ -90,17 +94,19 @@ class RunConfig:
 
     sam_rho: float = 0.0
     """Sharpness-aware minimization: take gradients so far up the slope, or below 0 down it; training/fitting/sam.py."""
+    sam_direction: DirectionName = "gradient"
+    """Whether --sam-rho is along the gradient, or, as a placebo, along a new random direction at every update."""
     until_l2: float = 0.0
     """Stop when the common training L2 is at most this, looked at ten times an epoch; 0: train all epochs."""
 
 
 #: fields that came after the first results and checkpoints: what was written without them has their defaults
-LATER_FIELDS = ("sam_rho", "until_l2")
+LATER_FIELDS = ("sam_rho", "sam_direction", "until_l2")
 
 
 def resolve(config: RunConfig) -> RunConfig:
     """Put the data set's own values in place of 0, and check the whole. Raises InputError."""
-    mnist = config.dataset.startswith("mnist")
+    mnist = config.dataset in DIGIT_SETS
     config = dataclasses.replace(
         config,
         normal=0 if config.task == "classify" else config.normal,
@@ -114,12 +120,12 @@ def resolve(config: RunConfig) -> RunConfig:
 
 def check_config(config: RunConfig) -> None:
     """Raise InputError at the first value that cannot be trained with."""
-    if config.dataset.startswith("mnist"):
+    if config.dataset in DIGIT_SETS:
         check(0 <= config.normal <= 9, "--normal", "a digit from 0 to 9", config.normal)
         check(config.channels == 1, "--channels", "1 for MNIST", config.channels)
         check(config.image_size >= 28, "--image-size", "at least 28 for MNIST", config.image_size)
     if config.task == "classify":
-        check(config.dataset.startswith("mnist"), "--dataset", "MNIST with --task classify", config.dataset)
+        check(config.dataset in DIGIT_SETS, "--dataset", "MNIST with --task classify", config.dataset)
         check(not config.loss.startswith("ssim"), "--loss", "one without windows with --task classify", config.loss)
         check(config.patches == 1, "--patches", "1 with --task classify", config.patches)
         check(config.augment == "none", "--augment", "none with --task classify", config.augment)

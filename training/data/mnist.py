@@ -1,16 +1,19 @@
-"""MNIST: the IDX format, where its files are found or downloaded from, and the small set that is shipped.
+"""MNIST and Fashion-MNIST: the IDX format, where files are found or downloaded from, and the small set that is shipped.
 
 MNIST is by Yann LeCun, Corinna Cortes and Christopher J.C. Burges: 60,000 training and 10,000 test images of 28×28
 pixels. The format is described with it: two zero bytes, a byte for the type of the values, a byte for the number of
-dimensions, each dimension as a big-endian 32-bit number, then the values in C order.
+dimensions, each dimension as a big-endian 32-bit number, then the values in C order. Fashion-MNIST, by Zalando SE
+(Xiao, Rasul, Vollgraf 2017), has files of the same names, shapes and counts: ten kinds of clothing instead of digits.
 """
 
+import functools
 import gzip
 import importlib.resources
 import struct
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,17 +25,46 @@ from training.runtime.command import InputError, launched_rank
 
 SIDE = 28
 UNSIGNED_BYTE = 0x08  # the IDX type of all MNIST files
-LAYOUTS = ("mnist", "MNIST/raw")  # the second is torchvision's
 
-MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
 
-#: file -> SHA-256 of the gzip file as it was first published and as the mirrors hold it
-SHA256 = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}
+@dataclass(frozen=True)
+class Collection:
+    """Four IDX files: folders that may hold them, addresses, and the digest `algorithm:hex` of each gzip file.
+
+    Digests are those of the files as they were first published and as the addresses hold them.
+    """
+
+    name: str
+    layouts: tuple[str, str]  # the second is torchvision's
+    mirrors: tuple[str, ...]
+    digests: dict[str, str]
+
+
+MNIST = Collection(
+    "mnist",
+    ("mnist", "MNIST/raw"),
+    ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    {
+        "train-images-idx3-ubyte.gz": "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+)
+FASHION_MNIST = Collection(
+    "fashion-mnist",
+    ("fashion-mnist", "FashionMNIST/raw"),
+    (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+    ),
+    {
+        "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "md5:bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
+    },
+)
 
 
 class Digits(NamedTuple):
@@ -48,8 +80,12 @@ def mnist(config: RunConfig, folder: Path | None) -> RawSplit:
 
     Found under `folder` if one is given, or else downloaded. Raises InputError for files that are missing or broken.
     """
-    train, test = read_mnist(folder)
-    return as_task(train, test, config)
+    return as_task(*read_collection(MNIST, folder), config)
+
+
+def fashion_mnist(config: RunConfig, folder: Path | None) -> RawSplit:
+    """As :func:`mnist`, of Fashion-MNIST, whose kinds of clothing have numbers from 0 to 9."""
+    return as_task(*read_collection(FASHION_MNIST, folder), config)
 
 
 def mnist_mini(config: RunConfig, folder: Path | None) -> RawSplit:
@@ -98,21 +134,22 @@ def pad(images: np.ndarray, size: int) -> np.ndarray:
     return np.pad(images, ((0, 0), (before, after), (before, after)))[:, None]
 
 
-def read_mnist(folder: Path | None) -> tuple[Digits, Digits]:
-    """MNIST's training and test digits from `folder`, or downloaded if it is None. Raises InputError."""
-    find = download if folder is None else finder(folder)
+def read_collection(collection: Collection, folder: Path | None) -> tuple[Digits, Digits]:
+    """A collection's training and test images from `folder`, or downloaded if it is None. Raises InputError."""
+    find = functools.partial(download, collection) if folder is None else finder(collection, folder)
     train, test = (
         read_digits(find(f"{part}-images-idx3-ubyte"), find(f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k")
     )
     return train, test
 
 
-def finder(folder: Path) -> Callable[[str], Path]:
+def finder(collection: Collection, folder: Path) -> Callable[[str], Path]:
     """A function from a file's name without .gz to its path, plain or gzipped, in the layout that `folder` has."""
-    places = [folder / layout for layout in LAYOUTS if (folder / layout).is_dir()]
+    places = [folder / layout for layout in collection.layouts if (folder / layout).is_dir()]
     if not places:
+        first, second = collection.layouts
         raise InputError(
-            f"{folder}: expected a folder mnist/ or MNIST/raw/ with the four IDX files, found neither; "
+            f"{folder}: expected a folder {first}/ or {second}/ with the four IDX files, found neither; "
             "without --data-dir and LANDSCAPE_DATA they are downloaded"
         )
 
@@ -186,7 +223,7 @@ def dims(shape: tuple[int, ...]) -> str:
     return "×".join(str(n) for n in shape)
 
 
-def download(name: str) -> Path:
+def download(collection: Collection, name: str) -> Path:
     """Path of the gzipped file `name` in the cache folder, downloaded from the first mirror that has it whole.
 
     Raises InputError that names, for each mirror, why not.
@@ -195,29 +232,28 @@ def download(name: str) -> Path:
 
     pooch.get_logger().setLevel("WARNING")
     name = f"{name}.gz"
+    digest, folder = collection.digests[name], cache_folder() / collection.name
+    fetch = functools.partial(fetch_checked, digest=digest)
     reasons = []
-    for mirror in MIRRORS:
+    for mirror in collection.mirrors:
         try:
-            return Path(
-                pooch.retrieve(
-                    mirror + name, f"sha256:{SHA256[name]}", fname=name, path=cache_folder() / "mnist", downloader=fetch
-                )
-            )
+            return Path(pooch.retrieve(mirror + name, digest, fname=name, path=folder, downloader=fetch))
         except (OSError, InputError) as error:  # what requests raises is an OSError
             reasons.append(f"{mirror}: {' '.join(str(error).split())}")
     raise InputError(
         f"{name}: could not be downloaded ({'; '.join(reasons)}); "
-        "put it in the folder mnist/ of a data folder and pass that with --data-dir"
+        f"put it in the folder {collection.name}/ of a data folder and pass that with --data-dir"
     )
 
 
-def fetch(url: str, output_file: str, _: object) -> None:
-    """Download `url` to `output_file`; InputError for another SHA-256 than the registry's. (A pooch downloader.)"""
+def fetch_checked(url: str, output_file: str, _: object, *, digest: str) -> None:
+    """Download `url` to `output_file`; InputError for another digest than `algorithm:hex`. (A pooch downloader.)"""
     import pooch
 
     speak = sys.stderr.isatty() and launched_rank() == 0
     pooch.HTTPDownloader(progressbar=speak, chunk_size=2**16)(url, output_file, None)
     # pooch checks too, but its message would not fit the one line that all errors here are.
-    expected, found = SHA256[url.rpartition("/")[2]], pooch.file_hash(output_file)
+    algorithm, expected = digest.split(":")
+    found = pooch.file_hash(output_file, algorithm)
     if found != expected:
-        raise InputError(f"expected SHA-256 {expected}, found {found}")
+        raise InputError(f"expected {algorithm} {expected}, found {found}")

@@ -167,6 +167,7 @@ def _tensors(load: Callable[[RunConfig, Path | None], RawSplit]) -> Callable[[Ru
 DATASETS: dict[str, Callable[[RunConfig, Path | None], Split]] = {
     "mnist-mini": _tensors(mnist.mnist_mini),
     "mnist": _tensors(mnist.mnist),
+    "fashion-mnist": _tensors(mnist.fashion_mnist),
     "mvtec": _tensors(folders.mvtec),
     "folder": _tensors(folders.image_folders),
 }

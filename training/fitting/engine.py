@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from training.data.config import RunConfig
 from training.fitting.run import Batch
-from training.fitting.sam import moved_along_gradient
+from training.fitting.sam import gradient_row, moved, random_row
 from training.fitting.stack import Stack, stack_key
 from training.models.autoencoder import seeded_model
 from training.models.losses import training_loss
@@ -54,19 +54,23 @@ class Separate:
             OPTIMIZERS[c.optimizer](m.parameters(), c.lr) for c, m in zip(configs, self.models, strict=True)
         ]
         self.losses = [training_loss(config) for config in configs]
-        self.rhos = [config.sam_rho for config in configs]
+        self.configs = list(configs)
+        self.updates = [0] * len(self.models)
 
     def step(self, batches: Sequence[Batch]) -> list[Tensor]:
         return [self.step_one(index, batch) for index, batch in enumerate(batches)]
 
     def step_one(self, index: int, batch: Batch) -> Tensor:
-        model, optimizer, rho = self.models[index], self.optimizers[index], self.rhos[index]
-        model.train()
+        model, config = self.models[index].train(), self.configs[index]
         value = self._backward(index, batch)
-        if rho != 0:
-            with moved_along_gradient(model, rho):
+        if config.sam_rho != 0:
+            direction = gradient_row(list(model.parameters()))
+            if config.sam_direction == "random":
+                direction = random_row(config.seed, self.updates[index], direction)
+            with moved(model, direction, config.sam_rho):
                 self._backward(index, batch)
-        optimizer.step()
+        self.optimizers[index].step()
+        self.updates[index] += 1
         return value
 
     def _backward(self, index: int, batch: Batch) -> Tensor:
@@ -80,11 +84,16 @@ class Separate:
         return self.models[index]
 
     def state(self, index: int) -> Snapshot:
-        return {"model": self.models[index].state_dict(), "optimizer": self.optimizers[index].state_dict()}
+        return {
+            "model": self.models[index].state_dict(),
+            "optimizer": self.optimizers[index].state_dict(),
+            "updates": self.updates[index],
+        }
 
     def load(self, index: int, state: Snapshot) -> None:
         self.models[index].load_state_dict(state["model"])
         self.optimizers[index].load_state_dict(state["optimizer"])
+        self.updates[index] = state["updates"]
 
     def without(self, indices: Collection[int]) -> "Separate":
         rest = Separate([], [])
@@ -92,7 +101,8 @@ class Separate:
         rest.models = [self.models[i] for i in kept]
         rest.optimizers = [self.optimizers[i] for i in kept]
         rest.losses = [self.losses[i] for i in kept]
-        rest.rhos = [self.rhos[i] for i in kept]
+        rest.configs = [self.configs[i] for i in kept]
+        rest.updates = [self.updates[i] for i in kept]
         return rest
 
 

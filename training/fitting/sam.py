@@ -10,6 +10,9 @@ gradient is taken down the slope, and large slopes nearby are rewarded, so that 
 |ρ| of a minimum it has overshot and points back, so it stays at about that distance. ρ = 0 is plain training. Whether
 models trained so do differ in sharpness is to be measured, not taken for granted.
 
+A placebo takes the gradient equally far off θ but in a random direction, new at every update: what it does, being off θ
+does, whatever the direction. It is drawn from the run's seed and the number of its update alone.
+
 The perturbed pass sees the same batch. Batch norm normalizes it by its own statistics there too, but running statistics
 (and the count of batches) follow the first pass alone, at the weights that are kept. A gradient of 0 moves nothing.
 """
@@ -18,6 +21,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,17 +32,27 @@ def along(gradients: Tensor, rhos: Tensor) -> Tensor:
     return gradients * torch.where(norms > 0, rhos / norms, 0.0)[:, None]
 
 
+def gradient_row(parameters: Sequence[Tensor]) -> Tensor:
+    """The gradients of `parameters` as one row (P,), 0 for those without."""
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in parameters])
+
+
+def random_row(seed: int, update: int, like: Tensor) -> Tensor:
+    """Standard normal numbers of the shape, type and device of `like`, the same for the same seed and update."""
+    (state,) = np.random.SeedSequence([seed, update]).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(state) >> 1)
+    return torch.randn(like.shape, generator=generator).to(like)
+
+
 @contextmanager
-def moved_along_gradient(model: nn.Module, rho: float) -> Iterator[None]:
-    """Within, the parameters of `model` are at θ + ρ·g/‖g‖, g being their present `.grad`.
+def moved(model: nn.Module, direction: Tensor, rho: float) -> Iterator[None]:
+    """Within, the parameters of `model` are at θ + ρ·d/‖d‖, d being `direction` (P,) in their order.
 
     After it they are at θ again, and buffers are what they were before, to the last bit. `.grad` is left as it then is.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    parameters = list(model.parameters())
     kept = [tensor.detach().clone() for tensor in (*parameters, *model.buffers())]
-    row = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    steps = along(row[None], row.new_tensor([rho]))[0].split([gradient.numel() for gradient in gradients])
+    steps = along(direction[None], direction.new_tensor([rho]))[0].split([p.numel() for p in parameters])
     with torch.no_grad():
         for parameter, step in zip(parameters, steps, strict=True):
             parameter.add_(step.view_as(parameter))

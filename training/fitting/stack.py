@@ -30,8 +30,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.data.config import RunConfig
-from training.fitting.sam import along, nonzero_runs
-from training.models.layers import Layer, box, layers_of, overlaid, packed, patches, stages, unpack
+from training.fitting.sam import along, nonzero_runs, random_row
+from training.models.layers import Layer, box, layers_of, overlaid, packed, packed_order, patches, stages, unpack
 from training.models.losses import LOSS_FIELDS, training_batch_losses
 from training.models.normalization import normalized, normalized_backward
 from training.models.volumes import Volumes, fits
@@ -43,7 +43,7 @@ VOLUME_IMAGES = 48  # of a model, from which oneDNN's convolutions are faster th
 
 
 def stack_key(config: RunConfig) -> tuple[object, ...]:
-    """Configs with equal keys may share a stack: they may differ in data, seed, loss and `sam_rho`."""
+    """Configs with equal keys may share a stack: they may differ in data, seed, loss, `sam_rho` and its direction."""
     return tuple(getattr(config, name) for name in SHAPE_FIELDS)
 
 
@@ -175,6 +175,7 @@ class Stack:
         self.steps = torch.zeros(len(models), device=device)
         self.tracked = [_tracked(model) for model in models]
         self._template = copy.deepcopy(models[0])
+        self._order = packed_order(self.layers, models[0]).to(device)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -273,15 +274,22 @@ class Stack:
 
     @torch.no_grad()
     def _backward_moved(self, start: int, end: int, images: Tensor) -> None:
-        """Replace the gradients by those at weights moved along them; weights and running statistics stay."""
+        """Replace the gradients by those at weights moved along them, or at random; weights and statistics stay."""
         parameters, statistics = self.parameters[start:end], self.statistics[start:end]
         kept = parameters.clone(), statistics.clone()
         rhos = parameters.new_tensor(self._rhos[start:end])
-        parameters += along(self.gradients[start:end], rhos)
+        parameters += along(torch.stack([self._direction(index) for index in range(start, end)]), rhos)
         with torch.enable_grad():
             self._backward(start, end, images)
         parameters.copy_(kept[0])
         statistics.copy_(kept[1])
+
+    def _direction(self, index: int) -> Tensor:
+        """Where `sam_rho` moves model `index`, of any length: its gradient, or numbers drawn for this update."""
+        config, gradient = self.configs[index], self.gradients[index]
+        if config.sam_direction == "gradient":
+            return gradient
+        return random_row(config.seed, int(self.steps[index]), gradient)[self._order]
 
     def _chunk(self, start: int, end: int, images: Tensor) -> Chunk | Volumes:
         form = Volumes if end - start == 1 and takes_volumes(self.layers, images) else Chunk

@@ -4,6 +4,7 @@ Activations lie in memory as (model, image, row, column, channel). The identitie
 :mod:`training.fitting.stack`.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,19 @@ from torch import Tensor, nn
 
 from training.models.autoencoder import SLOPE, Autoencoder
 
-__all__ = ["SLOPE", "Autoencoder", "Layer", "box", "layers_of", "overlaid", "packed", "patches", "stages", "unpack"]
+__all__ = [
+    "SLOPE",
+    "Autoencoder",
+    "Layer",
+    "box",
+    "layers_of",
+    "overlaid",
+    "packed",
+    "packed_order",
+    "patches",
+    "stages",
+    "unpack",
+]
 FEW_CHANNELS = 4  # an image has 1 or 3
 
 
@@ -100,6 +113,14 @@ def packed(layers: Sequence[Layer], model: nn.Module) -> tuple[Tensor, Tensor]:
         parameters += [layer.stored(stage[0].weight).flatten(), *vectors]
         statistics += running
     return torch.cat(parameters), torch.cat(statistics)
+
+
+def packed_order(layers: Sequence[Layer], model: nn.Module) -> Tensor:
+    """(P,) for each place in a row of :func:`packed`, its place among the model's parameters."""
+    numbered = copy.deepcopy(model).double()
+    count = sum(parameter.numel() for parameter in numbered.parameters())
+    nn.utils.vector_to_parameters(torch.arange(count, dtype=torch.float64), numbered.parameters())
+    return packed(layers, numbered)[0].long()
 
 
 @torch.no_grad()

@@ -161,14 +161,18 @@ def boxed_adjoint(volumes: Tensor) -> Tensor:
     """The adjoint of :func:`boxed`."""
     source = places(volumes)
     size, height, width, images, channels = source.shape
-    result = source.new_zeros(size, height + 1, width + 1, images, channels)
+    result = source.new_empty(size, height + 1, width + 1, images, channels)
     for volume, out in zip(source, result, strict=True):
-        for first, last in strips(height, volume[0].numel()):
-            rows = torch.empty_like(out[first:last])
-            torch.add(volume[first:last, 1:], volume[first:last, :-1], out=rows[:, 1:width])
-            rows[:, 0], rows[:, width] = volume[first:last, 0], volume[first:last, -1]
-            out[first:last] += rows
-            out[first + 1 : last + 1] += rows
+        for first, last in strips(height + 1, out[0].numel()):
+            low, high = max(0, first - 1), min(height, last)  # of the rows that the strip has parts of
+            rows = out.new_empty(high - low, width + 1, images, channels)
+            torch.add(volume[low:high, 1:], volume[low:high, :-1], out=rows[:, 1:width])
+            rows[:, 0], rows[:, width] = volume[low:high, 0], volume[low:high, -1]
+            if first == 0:
+                out[0] = rows[0]
+            if last > height:
+                out[height] = rows[-1]
+            torch.add(rows[1:], rows[:-1], out=out[low + 1 : high])
     return as_volumes(result)
 
 

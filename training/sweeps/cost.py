@@ -10,8 +10,8 @@ from training.data.config import RunConfig, channels_at
 SECONDS_AN_UPDATE = 1.0e-3  # of one model among twenty trained together, whatever its batch
 FLOPS_A_SECOND = 3.0e10  # reached in training beyond that
 FLOPS_A_SECOND_EVALUATING = 1.5e11
-TRAINING_IMAGES = {"mnist": 6000, "mnist-mini": 1000, "mvtec": 240, "folder": 1000}
-TEST_IMAGES = {"mnist": 10_000, "mnist-mini": 2000, "mvtec": 115, "folder": 1000}
+TRAINING_IMAGES = {"mnist": 6000, "fashion-mnist": 6000, "mnist-mini": 1000, "mvtec": 240, "folder": 1000}
+TEST_IMAGES = {"mnist": 10_000, "fashion-mnist": 10_000, "mnist-mini": 2000, "mvtec": 115, "folder": 1000}
 
 
 #: schedule -> about how many evaluations, of the numbers of updates and epochs

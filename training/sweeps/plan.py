@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.data.config import RunConfig, resolve, with_later_fields
+from training.data.config import DIGIT_SETS, RunConfig, resolve, with_later_fields
 from training.runtime.command import InputError
 
 NAMED_ALWAYS = ("dataset", "normal", "category", "loss", "batch_size", "seed")
@@ -141,9 +141,7 @@ def run_name(config: RunConfig) -> str:
 
     It does not depend on what else a sweep holds, so that a sweep can be extended.
     """
-    usual = resolve(
-        dataclasses.replace(RunConfig(), dataset="mnist" if config.dataset.startswith("mnist") else "mvtec")
-    )
+    usual = resolve(dataclasses.replace(RunConfig(), dataset="mnist" if config.dataset in DIGIT_SETS else "mvtec"))
     parts = [
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in vars(config).items()
@@ -155,7 +153,7 @@ def run_name(config: RunConfig) -> str:
 def is_read(name: str, config: RunConfig) -> bool:
     """Whether the run depends on the setting `name` at all."""
     if name == "normal":
-        return config.dataset.startswith("mnist") and config.task == "reconstruct"
+        return config.dataset in DIGIT_SETS and config.task == "reconstruct"
     if name == "category":
         return config.dataset == "mvtec"
     return not name.startswith("lamp_") or config.loss.endswith("-lamp")

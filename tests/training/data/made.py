@@ -16,7 +16,7 @@ from training.runtime.command import InputError
 
 FULL_DATA = os.environ.get("LANDSCAPE_DATA", "")
 full_mnist = pytest.mark.skipif(
-    not any((Path(FULL_DATA) / layout).is_dir() for layout in mnist.LAYOUTS) or not FULL_DATA,
+    not any((Path(FULL_DATA) / layout).is_dir() for layout in mnist.MNIST.layouts) or not FULL_DATA,
     reason="LANDSCAPE_DATA names no folder with the full MNIST",
 )
 BOTTLE = next((p for p in (Path(FULL_DATA, "mvtec", "bottle"), Path(FULL_DATA, "bottle")) if p.is_dir()), None)

@@ -23,11 +23,19 @@ from training.data.splits import data_folder, load_split
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize("layout", ["mnist", "MNIST/raw"])
-def test_mnist_holds_the_pixels_that_were_written(tmp_path: Path, layout: str, zipped: bool) -> None:
+@pytest.mark.parametrize(
+    ("dataset", "layout"),
+    [
+        ("mnist", "mnist"),
+        ("mnist", "MNIST/raw"),
+        ("fashion-mnist", "fashion-mnist"),
+        ("fashion-mnist", "FashionMNIST/raw"),
+    ],
+)
+def test_files_hold_the_pixels_that_were_written(tmp_path: Path, dataset: str, layout: str, zipped: bool) -> None:
     write_mnist(tmp_path / "data" / layout, zipped)
     before = snapshot(tmp_path / "data")
-    split = load_split(MNIST, str(tmp_path / "data"))
+    split = load_split(dataclasses.replace(MNIST, dataset=dataset), str(tmp_path / "data"))
 
     assert split.train.shape == (3, 1, 32, 32)
     assert split.test.shape == (4, 1, 32, 32)

@@ -62,9 +62,16 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 def use(monkeypatch: pytest.MonkeyPatch, *servers: Server) -> None:
     """Make `servers` the mirrors, with the checksums of the files that the last one holds."""
-    monkeypatch.setattr(mnist, "MIRRORS", tuple(server.url for server in servers))
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in servers[-1].folder.iterdir()}
-    monkeypatch.setattr(mnist, "SHA256", digests)
+    files = {path.name: path.read_bytes() for path in servers[-1].folder.iterdir()}
+    change(
+        monkeypatch,
+        mirrors=tuple(server.url for server in servers),
+        digests={name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in files.items()},
+    )
+
+
+def change(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    monkeypatch.setattr(mnist, "MNIST", dataclasses.replace(mnist.MNIST, **changes))
 
 
 def test_mnist_is_downloaded_once_into_the_cache(
@@ -107,8 +114,9 @@ def test_a_wrong_checksum_names_file_and_both_digests(
     use(monkeypatch, server)
     other = gzip.compress(b"other")
     (server.folder / "train-images-idx3-ubyte.gz").write_bytes(other)
-    expected, found = mnist.SHA256["train-images-idx3-ubyte.gz"], hashlib.sha256(other).hexdigest()
-    fails(rf"^train-images-idx3-ubyte.gz: .*expected SHA-256 {expected}, found {found}.*--data-dir", MNIST)
+    digest, found = mnist.MNIST.digests["train-images-idx3-ubyte.gz"], hashlib.sha256(other).hexdigest()
+    expected = digest.removeprefix("sha256:")
+    fails(rf"^train-images-idx3-ubyte.gz: .*expected sha256 {expected}, found {found}.*--data-dir", MNIST)
     assert list((cache / "mnist").iterdir()) == []  # nothing under a final name, nor left over
 
 
@@ -127,7 +135,7 @@ def test_no_network_is_an_error_that_says_what_to_do(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, serve("server"))
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/a/", "http://127.0.0.1:9/b/"))
+    change(monkeypatch, mirrors=("http://127.0.0.1:9/a/", "http://127.0.0.1:9/b/"))
     fails(r"could not be downloaded \(http://127.0.0.1:9/a/: .*; http://127.0.0.1:9/b/: .*--data-dir", MNIST)
 
 
@@ -144,3 +152,19 @@ def test_nothing_is_downloaded_when_a_data_folder_is_given(
     assert snapshot(tmp_path / "data") == before
     assert server.requests == []
     assert not cache.exists()
+
+
+def test_fashion_mnist_is_downloaded_into_a_folder_of_its_own_by_its_md5(
+    cache: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve("server")
+    files = {path.name: path.read_bytes() for path in server.folder.iterdir()}
+    digests = {name: f"md5:{hashlib.md5(content).hexdigest()}" for name, content in files.items()}
+    fashion = dataclasses.replace(mnist.FASHION_MNIST, mirrors=(server.url,), digests=digests)
+    monkeypatch.setattr(mnist, "FASHION_MNIST", fashion)
+    config = dataclasses.replace(MNIST, dataset="fashion-mnist")
+    assert len(load_split(config, None).train) == 3
+    assert sorted(path.name for path in (cache / "fashion-mnist").iterdir()) == sorted(files)
+    (server.folder / "t10k-images-idx3-ubyte.gz").write_bytes(b"other")
+    (cache / "fashion-mnist/t10k-images-idx3-ubyte.gz").unlink()
+    fails("t10k-images-idx3-ubyte.gz: .*expected md5 .*the folder fashion-mnist/", config)

@@ -45,7 +45,7 @@ def test_mnist_mini_is_small_and_complete() -> None:
 @full_mnist
 def test_mnist_mini_is_a_subset_of_mnist() -> None:
     arrays = mini_arrays()
-    train, test = mnist.read_mnist(Path(FULL_DATA))
+    train, test = mnist.read_collection(mnist.MNIST, Path(FULL_DATA))
     for part, digits in (("train", train), ("test", test)):
         position = arrays[f"{part}_position"]
         assert len(np.unique(position)) == len(position)
@@ -59,7 +59,7 @@ def test_the_full_mnist_has_its_published_counts_and_checksum() -> None:
     assert split.train.shape == (6131, 1, 32, 32)
     assert split.test.shape == (10000, 1, 32, 32)
     assert int((~split.labels).sum()) == 1010
-    train, _ = mnist.read_mnist(Path(FULL_DATA))
+    train, _ = mnist.read_collection(mnist.MNIST, Path(FULL_DATA))
     content = idx(train.images.tobytes(), 60000, 28, 28)
     assert hashlib.md5(content).hexdigest() == "6bbc9ace898e44ae57da46a324031adb"
 
@@ -88,3 +88,14 @@ def test_the_small_set_is_made_the_same_twice(
         make_mnist_mini.main(["--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "c.npz")])
     with pytest.raises(InputError, match="expected a folder that can be written"):
         make_mnist_mini.main(["--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "a.npz/c.npz")])
+
+
+@full_mnist
+@pytest.mark.skipif(not (Path(FULL_DATA or "") / "fashion-mnist").is_dir(), reason="Fashion-MNIST is not at hand")
+def test_the_full_fashion_mnist_has_ten_classes_of_equal_size() -> None:
+    train, test = mnist.read_collection(mnist.FASHION_MNIST, Path(FULL_DATA))
+    assert np.bincount(train.labels).tolist() == [6000] * 10
+    assert np.bincount(test.labels).tolist() == [1000] * 10
+    assert not np.array_equal(train.images, mnist.read_collection(mnist.MNIST, Path(FULL_DATA))[0].images)
+    # Sneakers (7) have less of the picture than pullovers (2).
+    assert train.images[train.labels == 7].mean() < train.images[train.labels == 2].mean()

@@ -12,7 +12,7 @@ import torch
 from tests.tolerance import steps_rounding
 from tests.training.fitting.test_resume import interrupted
 from tests.training.fitting.test_training import CPU, tiny_config, tiny_split
-from training.data.config import RunConfig, resolve, told_apart_by, with_later_fields
+from training.data.config import LATER_FIELDS, RunConfig, resolve, told_apart_by, with_later_fields
 from training.fitting import fit
 from training.fitting.evaluation import mean_l2, train_l2
 from training.fitting.fit import train, train_together
@@ -174,10 +174,10 @@ def test_a_sweep_ends_its_runs_at_their_fit(tmp_path: Path) -> None:
 
 def test_configs_from_before_these_fields_keep_their_digest_and_name() -> None:
     config = resolve(RunConfig(loss="l2-lamp"))
-    old = {name: value for name, value in vars(config).items() if name not in ("sam_rho", "until_l2")}
+    old = {name: value for name, value in vars(config).items() if name not in LATER_FIELDS}
     assert told_apart_by(config) == old
     assert with_later_fields(old) == vars(config)
-    assert not {"sam_rho", "until_l2"} & {part.split("=")[0] for part in run_name(config).split(",")}
+    assert not set(LATER_FIELDS) & {part.split("=")[0] for part in run_name(config).split(",")}
     other = dataclasses.replace(config, sam_rho=-0.1)
     assert told_apart_by(other) == {**old, "sam_rho": -0.1}
 

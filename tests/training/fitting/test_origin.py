@@ -13,6 +13,7 @@ from landscape.files.describe import describe
 from landscape.files.grid import read_grid
 from landscape.surface import main as surface
 from tests.training.data.made import idx, write_mnist
+from training.data import mnist
 from training.fitting import origin
 from training.fitting.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.fitting.origin import data_of
@@ -28,7 +29,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No data but those that the test makes, and no note told before."""
     monkeypatch.delenv("LANDSCAPE_DATA", raising=False)
     monkeypatch.setenv("LANDSCAPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("training.data.mnist.MIRRORS", ())
+    monkeypatch.setattr(mnist, "MNIST", dataclasses.replace(mnist.MNIST, mirrors=()))
     monkeypatch.setattr(origin, "_told", set())
 
 

@@ -16,7 +16,7 @@ from training.data.config import RunConfig, resolve
 from training.fitting import fit
 from training.fitting.engine import OPTIMIZERS, Separate
 from training.fitting.run import Batch
-from training.fitting.sam import along, moved_along_gradient, nonzero_runs
+from training.fitting.sam import along, gradient_row, moved, nonzero_runs, random_row
 from training.fitting.stack import Stack
 from training.models.autoencoder import build_model
 from training.models.losses import training_loss
@@ -27,6 +27,8 @@ TWINS = [
     dataclasses.replace(config, sam_rho=rho)
     for config, rho in zip([SMALL, SMALL, SMALL, LAMPS[1], LAMPS[2]], RHOS, strict=True)
 ]
+#: placebos too, equal but for the seed that the direction is drawn from
+PLACEBOS = [dataclasses.replace(SMALL, sam_rho=0.3, sam_direction="random", seed=seed) for seed in (0, 1)]
 
 
 #: after at most 16 updates; a gradient of the first layer is a sum over 5 images of 16×16 values
@@ -38,7 +40,7 @@ class Slow:
 
     def __init__(self, config: RunConfig, model: nn.Module):
         self.model = copy.deepcopy(model).train()
-        self.rho, self.loss = config.sam_rho, training_loss(config)
+        self.config, self.loss, self.updates = config, training_loss(config), 0
         self.optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), config.lr)
 
     def gradients(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -48,10 +50,14 @@ class Slow:
     def step(self, inputs: Tensor, targets: Tensor) -> float:
         there = copy.deepcopy(self.model)
         value, gradients = self.gradients(self.model, inputs, targets)
-        norm = sum(float((gradient**2).sum()) for gradient in gradients) ** 0.5
+        directions = gradients
+        if self.config.sam_direction == "random":
+            numbers = random_row(self.config.seed, self.updates, nn.utils.parameters_to_vector(gradients))
+            directions = list(numbers.split([gradient.numel() for gradient in gradients]))
+        norm = sum(float((direction**2).sum()) for direction in directions) ** 0.5
         with torch.no_grad():
-            for parameter, gradient in zip(there.parameters(), gradients, strict=True):
-                parameter.add_(gradient, alpha=self.rho / norm)
+            for parameter, direction in zip(there.parameters(), directions, strict=True):
+                parameter.add_(direction.view_as(parameter), alpha=self.config.sam_rho / norm)
         _, perturbed = self.gradients(there, inputs, targets)
         for parameter, gradient in zip(self.model.parameters(), perturbed, strict=True):
             parameter.grad = gradient
@@ -60,6 +66,7 @@ class Slow:
             if is_before_norm(self.model, name):
                 parameter.grad = None
         self.optimizer.step()
+        self.updates += 1
         return float(value)
 
 
@@ -79,12 +86,12 @@ def check_state(found: nn.Module, expected: nn.Module, without_biases: bool = Fa
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_twins_in_one_stack_equal_a_slow_implementation(optimizer: str) -> None:
     lr = 1e-6 if optimizer == "sgd" else 1e-3
-    configs = [dataclasses.replace(config, optimizer=optimizer, lr=lr) for config in TWINS]
+    configs = [dataclasses.replace(config, optimizer=optimizer, lr=lr) for config in TWINS + PLACEBOS]
     models = seeded(configs)
     stack, slow = Stack(configs, models, CPU), [Slow(*pair) for pair in zip(configs, models, strict=True)]
     for step in range(12):
         if step == 8:
-            stack, slow = stack.without([1]), [slow[index] for index in (0, 2, 3, 4)]
+            stack, slow = stack.without([1]), [slow[index] for index in (0, 2, 3, 4, 5, 6)]
         batches = pictures(len(slow), 5, 1, 32, 32, seed=step)
         expected = [one.step(batch, batch) for one, batch in zip(slow, batches, strict=True)]
         torch.testing.assert_close(stack.step(batches).tolist(), expected, rtol=ALLOWED, atol=0)
@@ -95,10 +102,10 @@ def test_twins_in_one_stack_equal_a_slow_implementation(optimizer: str) -> None:
         check_state(stack.model(index), one.model)
 
 
-@pytest.mark.parametrize("rho", [0.3, -0.2])
+@pytest.mark.parametrize(("rho", "direction"), [(0.3, "gradient"), (-0.2, "gradient"), (0.3, "random")])
 @pytest.mark.parametrize("task", ["reconstruct", "classify"])
-def test_separate_training_equals_a_slow_implementation(task: str, rho: float) -> None:
-    config = resolve(RunConfig(task=task, width=4, depth=3, sam_rho=rho))
+def test_separate_training_equals_a_slow_implementation(task: str, rho: float, direction: str) -> None:
+    config = resolve(RunConfig(task=task, width=4, depth=3, sam_rho=rho, sam_direction=direction))
     model = build_model(config).double()
     slow, separate = Slow(config, model), Separate([config], [copy.deepcopy(model)])
     for step in range(8):
@@ -126,9 +133,9 @@ def test_weights_move_by_rho_and_come_back_with_the_statistics() -> None:
     images = pictures(4, 1, 32, 32, dtype=torch.float32)
     (model(images) - images).square().sum().backward()
     before = copy.deepcopy(model.state_dict())
-    gradient = nn.utils.parameters_to_vector([p.grad for p in model.parameters() if p.grad is not None])
+    gradient = gradient_row(list(model.parameters()))
     start = nn.utils.parameters_to_vector(model.parameters())
-    with moved_along_gradient(model, -0.25):
+    with moved(model, gradient, -0.25):
         step = (nn.utils.parameters_to_vector(model.parameters()) - start).detach()
         assert float(step.norm()) == pytest.approx(0.25, rel=1e-4)
         assert float(nn.functional.cosine_similarity(step, gradient, dim=0)) == pytest.approx(-1, abs=1e-4)
@@ -142,8 +149,8 @@ def test_on_a_parabola_sam_descends_the_slope_and_its_reverse_stays_off_the_mini
     model = nn.ParameterList([theta])
     for rho in (0.5, -0.5):
         theta.grad = 3 * theta.detach()
-        with moved_along_gradient(model, rho):
-            assert float(3 * theta) == pytest.approx(3 * (2 + rho))
+        with moved(model, gradient_row([theta]), rho):
+            assert float((3 * theta).detach()) == pytest.approx(3 * (2 + rho))
     assert float(theta) == 2
 
 
@@ -157,10 +164,20 @@ def test_runs_of_values_that_are_not_zero() -> None:
     assert list(nonzero_runs([0.0, -0.0])) == []
 
 
-@pytest.mark.parametrize("rho", [0.2, -0.1])
-def test_a_twin_stopped_in_its_middle_goes_on(rho: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_directions_differ_between_updates_and_seeds_and_have_no_preferred_one() -> None:
+    rows = [random_row(seed, update, torch.zeros(10_000)) for seed in (0, 1) for update in (0, 1)]
+    assert torch.equal(rows[0], random_row(0, 0, torch.zeros(10_000)))
+    cosines = torch.corrcoef(torch.stack(rows)) - torch.eye(4)
+    assert float(cosines.abs().max()) < 5 / 10_000**0.5
+    assert float(along(rows[0][None], torch.tensor([0.05])).norm()) == pytest.approx(0.05, rel=1e-4)
+
+
+@pytest.mark.parametrize(("rho", "direction"), [(0.2, "gradient"), (-0.1, "gradient"), (0.2, "random")])
+def test_a_twin_stopped_in_its_middle_goes_on(
+    rho: float, direction: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fit, "KEEP_SECONDS", -1.0)
-    config, split = tiny_config(epochs=3, sam_rho=rho), tiny_split(10)
+    config, split = tiny_config(epochs=3, sam_rho=rho, sam_direction=direction), tiny_split(10)
     *_, whole = fit.train(config, split, CPU)
     assert interrupted(config, split, tmp_path, 5)[-1].checkpoint.digest == whole.checkpoint.digest
     *_, plain = fit.train(dataclasses.replace(config, sam_rho=0.0), split, CPU)
