@@ -116,23 +116,27 @@ class Claims(Sweep):
     """Three claims of the paper, each with its test: convergence, gain against batch size, constant reconstructions."""
 
 
-TABLES: dict[str, Callable[..., Any]] = {
-    "runs": Runs,
-    "seeds": Seeds,
-    "table1": Table1,
-    "table2": Table2,
-    "claims": Claims,
-}
+@dataclass(frozen=True)
+class Gains:
+    """The gain of LAMP by batch size and by the rule that says which evaluation counts, with intervals over seeds."""
+
+    results: Annotated[Path, tyro.conf.Positional]
+    """A sweep's results.csv; the history.csv beside it."""
+    thresholds: tuple[float, ...] = (50.0, 35.0, 20.0, 12.0)
+    """Levels of the common training L2 at which the fit is equal."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Only runs with this setting, name=value, or without it, name!=value; may be repeated."""
+    history: Path | None = None
+    """Another history file."""
+    format: FormatName = "markdown"
+    """How the table is written."""
+    out: Path | None = None
+    """Also write the table to this file; its path is then the last line."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    choices: dict[str, Callable[..., Any]] = {
-        "runs": Runs,
-        "seeds": Seeds,
-        "table1": Table1,
-        "table2": Table2,
-        "claims": Claims,
-    }
+    choices: dict[str, Callable[..., Any]] = {"runs": Runs, "seeds": Seeds, "gains": Gains}
+    choices |= {"table1": Table1, "table2": Table2, "claims": Claims}
     arguments = parse_one_of(choices, argv, "analysis.tables", DESCRIPTION)
     text = text_of(arguments)
     if arguments.out:
@@ -143,13 +147,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(arguments.out)
 
 
-def text_of(arguments: "Runs | Seeds | Table1 | Table2 | Claims") -> str:
+def text_of(arguments: "Runs | Seeds | Gains | Table1 | Table2 | Claims") -> str:
     if isinstance(arguments, Runs):
-        from analysis.paper.run_table import runs_table
+        from analysis.rows.run_table import runs_table
 
         return FORMATS[arguments.format](runs_table(arguments.folders))
     if isinstance(arguments, Seeds):
         return TABLE_FORMATS[arguments.format](table_of_seeds(arguments))
+    if isinstance(arguments, Gains):
+        return TABLE_FORMATS[arguments.format](table_of_gains(arguments))
     is_chosen = bool(arguments.where or arguments.tune)
     arguments, notes = with_stored_selection(arguments)
     tables = claim_tables(arguments) if isinstance(arguments, Claims) else [paper_table(arguments, is_chosen)]
@@ -166,6 +172,20 @@ def table_of_seeds(arguments: Seeds) -> Table:
     history = beside(arguments.results, "history")
     runs = chosen(read_runs(arguments.results), arguments.where)
     return seeds_table(runs, read_history(history) if history else None, arguments.last)
+
+
+def table_of_gains(arguments: Gains) -> Table:
+    from analysis.paper.gains import gains_table, grouped
+    from analysis.rows.results import chosen, read_history, read_runs
+
+    wrong = [level for level in arguments.thresholds if not 0 < level < math.inf]
+    if wrong:
+        raise InputError(f"--thresholds: expected levels of the common training L2 above 0, found {wrong[0]:g}")
+    history = arguments.history or beside(arguments.results, "history")
+    if history is None:
+        raise InputError("--history: expected a sweep's history.csv, found none; name it")
+    runs = chosen(read_runs(arguments.results), arguments.where)
+    return gains_table(grouped(runs, read_history(history), arguments.results), arguments.thresholds)
 
 
 def with_stored_selection(arguments: "Table1 | Table2 | Claims") -> "tuple[Table1 | Table2 | Claims, list[str]]":
@@ -196,7 +216,7 @@ def paper_table(arguments: "Table1 | Table2", is_chosen: bool) -> Table:
     Of runs that no column tells apart, a row for each setting instead, unless whoever asks has chosen runs.
     """
     from analysis.paper.cells import complete_rule, make_cells
-    from analysis.paper.settings_table import settings_table, settings_that_vary
+    from analysis.paper.settings_table import check_one_value, settings_table, settings_that_vary, several_values
     from analysis.paper.table1 import table1, task_table
     from analysis.paper.table2 import table2
 
@@ -210,13 +230,14 @@ def paper_table(arguments: "Table1 | Table2", is_chosen: bool) -> Table:
     histories = histories_of(arguments)
     rule = complete_rule(runs, histories, rule_of(arguments))
     runs, notes = tuned(arguments, runs, histories, rule)
-    several = several_columns(runs, arguments)
+    column = "optimizer" if isinstance(arguments, Table1) else "batch_size"
+    several = several_values(runs, column)
     if not is_chosen and (several or settings_that_vary(runs)):
         if several:
-            notes.append(f"Several values of {several[0]}, of which this table takes one: --where {several[0]}=…")
+            notes.append(f"Several values of {column}, of which this table takes one: --where {column}=…")
         return with_notes(settings_table(runs, histories, rule, arguments.results), notes)
     cells = make_cells(runs, histories, rule, arguments.results)
-    check_columns(several, arguments)
+    check_one_value(several, column, arguments.results)
     if arguments.by_task:
         return with_notes(task_table(cells), notes)
     pairs, averages, left_out = stored(arguments, cells) if cells.rule.is_last else (None, None, [])
@@ -269,23 +290,6 @@ def rule_of(arguments: Sweep) -> "Rule":
     targets = {"epochs": arguments.epochs, "updates": arguments.updates, "fit": arguments.threshold}
     target = targets[arguments.matching]
     return Rule(arguments.protocol, arguments.matching, math.nan if target is None else float(target))
-
-
-def several_columns(runs: "Sequence[Run]", arguments: "Table1 | Table2") -> tuple[str, list[str]] | None:
-    """The part of a group that a table's columns do not tell apart, and its values; None if there is one value."""
-    name = "optimizer" if isinstance(arguments, Table1) else "batch_size"
-    values = sorted({str(getattr(run.group, name)) for run in runs})
-    return (name, values) if len(values) > 1 else None
-
-
-def check_columns(several: tuple[str, list[str]] | None, arguments: "Table1 | Table2") -> None:
-    """Raise InputError if a table's columns would hold several groups."""
-    if several:
-        name, values = several
-        raise InputError(
-            f"{arguments.results}: expected one {name} in this table, found {', '.join(values)}; "
-            f"choose with --where {name}={values[0]}"
-        )
 
 
 def chosen_runs(arguments: Sweep) -> "list[Run]":

@@ -8,6 +8,7 @@ from analysis.paper.table1 import ABSENT, number_text
 from analysis.rows.formats import Rows, Table
 from analysis.rows.results import LAMP_FIELDS, Evaluation, Key, Run, differing, key_of, task_order
 from analysis.statistics.paired import mean_sd
+from training.runtime.command import InputError
 
 
 def settings_that_vary(runs: Sequence[Run]) -> list[str]:
@@ -45,3 +46,18 @@ def settings_table(runs: Sequence[Run], histories: Histories | None, rule: Rule,
             f"them is chosen with --where {names[0]}=…, the best of each cell with --tune {names[0]}.",
         )
     return Table("AUROC by task and setting", rows, notes)
+
+
+def several_values(runs: Sequence[Run], column: str) -> list[str]:
+    """The values of a part of a group that a table's columns do not tell apart; none if there is one value."""
+    values = sorted({str(getattr(run.group, column)) for run in runs})
+    return values if len(values) > 1 else []
+
+
+def check_one_value(values: Sequence[str], column: str, source: Path) -> None:
+    """Raise InputError if a table's columns would hold several groups."""
+    if values:
+        raise InputError(
+            f"{source}: expected one {column} in this table, found {', '.join(values)}; "
+            f"choose with --where {column}={values[0]}"
+        )
