@@ -12,8 +12,8 @@ from typing import Annotated
 
 import tyro
 
-from analysis.paper.matching import History, first_crossing
 from analysis.rows.formats import comma_separated
+from analysis.rows.matching import History, first_crossing
 from analysis.rows.results import Run, read_history, read_runs
 from analysis.statistics.paired import MeanInterval, mean_interval
 from training.runtime.command import InputError, command, make_parent, parse, write_whole

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.paper.matching import MATCHINGS, PROTOCOL_TEXTS, PROTOCOLS, common_updates, first_crossing
+from analysis.rows.matching import MATCHINGS, PROTOCOL_TEXTS, PROTOCOLS, common_updates, first_crossing
 from analysis.rows.results import (
     LAMP_FIELDS,
     Evaluation,

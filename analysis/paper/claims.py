@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.paper.cells import Cells, Histories, describe, mean_over
-from analysis.paper.matching import first_crossing, log_ratio_of_curves
 from analysis.paper.table1 import ABSENT, number_text, outcome_text, p_text
 from analysis.rows.formats import Rows, Table
+from analysis.rows.matching import first_crossing, log_ratio_of_curves
 from analysis.rows.results import Evaluation, Group
 from analysis.statistics.paired import (
     mean_interval,

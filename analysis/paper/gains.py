@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.paper.matching import best_auroc, first_crossing, least_validation
 from analysis.rows.formats import Table
+from analysis.rows.matching import best_auroc, first_crossing, least_validation
 from analysis.rows.results import Evaluation, Run, by_key, task_order
 from analysis.statistics.paired import MeanInterval, mean_interval
 from training.runtime.command import InputError

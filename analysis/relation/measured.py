@@ -101,6 +101,18 @@ def read_checkpoints(path: Path, where: Sequence[str] = (), measures: Sequence[s
     return Checkpoints([runs[i] for i in there], values, stderr, left_out([run for _, run in pairs]))
 
 
+def joined(parts: Sequence[Checkpoints]) -> Checkpoints:
+    """Checkpoints of several files as one, in their order, with the measures that all of them have."""
+    names = [name for name in parts[0].values if all(name in part.values for part in parts)]
+    errors = [name for name in parts[0].stderr if all(name in part.stderr for part in parts)]
+    return Checkpoints(
+        [run for part in parts for run in part.runs],
+        {name: np.concatenate([part.values[name] for part in parts]) for name in names},
+        {name: np.concatenate([part.stderr[name] for part in parts]) for name in errors},
+        list(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
+
+
 def left_out(runs: Iterable[Run]) -> list[str]:
     """A note that counts the rows without which the rest is made, if there are any."""
     troubles = [run.trouble for run in runs if run.trouble]

@@ -13,16 +13,6 @@ from hypothesis import strategies as st
 from analysis import pairs, tables
 from analysis.paper.cells import Rule, make_cells
 from analysis.paper.claims import claims, crossings, first_of
-from analysis.paper.matching import (
-    best_auroc,
-    common_updates,
-    first_crossing,
-    last,
-    least_validation,
-    log_ratio_of_curves,
-    until_crossing,
-    until_updates,
-)
 from analysis.paper.printed import (
     paper_categories,
     paper_differences,
@@ -32,6 +22,16 @@ from analysis.paper.printed import (
     wrong_best,
 )
 from analysis.paper.tuning import tune
+from analysis.rows.matching import (
+    best_auroc,
+    common_updates,
+    first_crossing,
+    last,
+    least_validation,
+    log_ratio_of_curves,
+    until_crossing,
+    until_updates,
+)
 from analysis.rows.results import Evaluation, Run, chosen, read_history, read_runs
 from analysis.statistics.delong import paired_delong
 from analysis.statistics.paired import wins_ties_losses
