@@ -156,7 +156,7 @@ def prepare(arguments: Arguments, comm: Any | None) -> "torch.device":
 
 def stored(settings: Settings) -> dict[str, Any]:
     """`settings` as they are read back from a report."""
-    return {**asdict(settings), "losses": list(settings.losses)}
+    return {**asdict(settings), "losses": list(settings.losses), "parts": list(settings.parts)}
 
 
 class Worker:

@@ -13,7 +13,7 @@ from analysis.measures.average_case import mean_rise
 from analysis.measures.catalogue import column
 from analysis.measures.curvature import Spectrum, curvature, smoothed, spectral_density
 from analysis.measures.directional import Growth, Planes, along_directions, over_planes
-from analysis.measures.settings import FEWEST_DRAWS, RADII, Settings
+from analysis.measures.settings import FEWEST_DRAWS, PARTS, RADII, Settings
 from analysis.measures.worst_case import ball, keskar
 from landscape.engine.metrics import resolve_metrics, usable
 from landscape.hessian.eigen import extreme_eigenvalues
@@ -63,10 +63,12 @@ def measure(problem: Problem, settings: Settings, device: torch.device) -> Found
     found = Found()
     known = "l2" in settings.losses
     losses = [name for name in settings.losses if not (known and same_as_l2(problem, name))]
-    for group, measures in GROUPS.items():
+    for part, measures in GROUPS.items():
+        if part in PARTS and part not in settings.parts:
+            continue
         start = time.perf_counter()
         measures(problem, settings, losses, device, found)
-        found.seconds[group] = round(time.perf_counter() - start, 3)
+        found.seconds[part] = round(time.perf_counter() - start, 3)
     for name in set(settings.losses) - set(losses):  # the common L2 under another name
         found.measures |= renamed(found.measures, name)
         found.notes |= renamed(found.notes, name)
@@ -236,7 +238,7 @@ def objectives(problem: Problem, losses: list[str], device: torch.device) -> lis
 
 
 #: groups of measures -> what computes them, in turn
-GROUPS = {"directional": directional, "worst case": worst_case, "Hessian": hessian}
+GROUPS = {"directional": directional, "worst-case": worst_case, "hessian": hessian}
 
 
 def finite(value: float) -> float | None:

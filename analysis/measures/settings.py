@@ -1,9 +1,12 @@
 """What the measures of sharpness depend on: one set of numbers for all models that are compared. No torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from training.data.config import check
 
+PartName = Literal["directional", "worst-case", "hessian"]
+PARTS: tuple[PartName, ...] = ("directional", "worst-case", "hessian")
 RADII = (0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
 FEWEST_DRAWS = 64  # by which the standard error of asam_mean can be judged
 
@@ -14,6 +17,8 @@ class Settings:
 
     losses: tuple[str, ...] = ("l2", "own")
     """Losses that every measure is taken under: the common L2, and the training loss as that model was trained."""
+    parts: tuple[PartName, ...] = PARTS
+    """Which measures: growth and areas along directions; Keskar's, SAM's and ASAM's; traces and eigenvalues."""
     images: int = 256
     """Training images that losses are measured on: the first of one seeded order, the same for all models of a task."""
     test_images: int = 250
@@ -85,6 +90,12 @@ def check_settings(settings: Settings) -> None:
         value = getattr(settings, name)
         check(value in RADII, f"--{name}", f"one of {', '.join(f'{r:g}' for r in RADII)}", value)
     check(settings.seed >= 0, "--seed", "at least 0", settings.seed)
+    check(
+        len(set(settings.parts)) == len(settings.parts) > 0,
+        "--parts",
+        "different names",
+        " ".join(settings.parts) or "none",
+    )
     check(
         len(set(settings.losses)) == len(settings.losses) > 0,
         "--losses",

@@ -81,7 +81,16 @@ def test_every_measure_of_the_catalogue_is_measured(found: Found) -> None:
     assert set(values(found)) == set(MEASURES)
     missing = {key for key, value in found.measures.items() if value is None and ":" not in key}
     assert missing == set(found.notes)  # what has no value has a note that says why
-    assert set(found.seconds) == {"directional", "worst case", "Hessian"}
+    assert set(found.seconds) == {"directional", "worst-case", "hessian"}
+
+
+def test_a_part_alone_gives_the_same_numbers(found: Found) -> None:
+    part = measure(autoencoder(), replace(QUICK, parts=("hessian",)), CPU)
+    assert set(values(part)) == {"half_curvature", "trace", "lambda_max", "lambda_min"}
+    for name in ("half_curvature", "trace", "lambda_max", "lambda_min"):
+        whole = found.measures[f"{name}@l2"]
+        assert part.measures[f"{name}@l2"] == pytest.approx(whole, rel=1e-3)  # Lanczos amplifies rounding
+    assert set(part.seconds) == {"hessian"}
 
 
 def test_how_a_search_went_is_stored(found: Found) -> None:
