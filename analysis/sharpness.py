@@ -22,7 +22,7 @@ and extreme eigenvalues.
 
 Example: python -m analysis.sharpness --ckpt runs/a/checkpoint.pt --out runs/a/sharpness.json
 Example: mpirun -n 2 python -m analysis.sharpness --sweep runs/demo --out runs/demo/sharpness.csv
-Stopped, it goes on when it is started again. What each measure is: docs/sharpness.md."""
+Stopped, it goes on when it is started again. What each measure is: docs/measures.md."""
 
 
 @dataclass(frozen=True)

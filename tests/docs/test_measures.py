@@ -1,4 +1,4 @@
-"""docs/sharpness.md: its table is the catalogue, and the tests that it names are there."""
+"""docs/measures.md: its table is the catalogue, and the tests that it names are there."""
 
 import re
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from analysis.measures.catalogue import MEASURES
 from analysis.measures.settings import Settings
 from tests.conftest import ROOT
 
-TEXT = (ROOT / "docs" / "sharpness.md").read_text()
+TEXT = (ROOT / "docs" / "measures.md").read_text()
 
 
 def test_the_table_of_measures_is_the_catalogue() -> None:
