@@ -1,6 +1,7 @@
 """`python -m figures.specification`: the gain of every specification over plain L2, sorted, above its choices."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw a specification curve: AUROC minus that of plain L2 for every setting tried, sorted.
 
-Example: python -m figures.specification results/ablation_curve.csv --out specification.png"""
+Example: python -m figures.specification results/ablation_curve.csv --out specification.png
+Left at equal epochs, right at matched fit. Differences beyond --limit are arrows with their value."""
 
 NEEDED = ("optimizer", "loss", "matching", "difference", "low", "high")
 #: the rows of the lower panel: (column, how its values are written)
@@ -27,9 +29,10 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("reduction", "reduction {}"),
     ("loss_factor", "constant ×{}"),
     ("lr", "learning rate {}"),
-    ("matching", "{}"),
 )
-WRITTEN = {"True": "maximum detached", "False": "maximum attached", "epochs": "equal epochs", "fit": "matched fit"}
+WRITTEN = {"True": "maximum detached", "False": "maximum attached"}
+#: the two panels: how runs were matched -> title
+PANELS = {"epochs": "equal epochs", "fit": "matched fit"}
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,17 @@ class Arguments:
     """What analysis.specification wrote."""
     out: Path
     """The figure: .png, .pdf or .svg."""
+    limit: float = 0.05
+    """Differences are drawn from minus this to this."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "figures.specification", DESCRIPTION)
     check_out(arguments.out)
+    if not 0 < arguments.limit < 1:
+        raise InputError(f"--limit: expected a difference of AUROC above 0, below 1, found {arguments.limit:g}")
     use_style()
-    save(draw(read_curve(arguments.curve)), arguments.out)
+    save(draw(read_curve(arguments.curve), arguments.limit), arguments.out)
     print(arguments.out)
 
 
@@ -62,17 +69,29 @@ def read_curve(path: Path) -> list[dict[str, str]]:
     return drawn
 
 
-def draw(rows: Sequence[Mapping[str, str]]) -> Figure:
+def draw(rows: Sequence[Mapping[str, str]], limit: float = 0.05) -> Figure:
     """The figure of `rows` (columns as analysis.specification writes them): differences above, choices below.
 
-    The plain L2s themselves, whose difference is 0 by definition, are left out.
+    A column for each way of matching, sorted on its own. The plain L2s themselves, whose difference is 0 by definition,
+    are left out.
     """
     rows = sorted((row for row in rows if not is_plain(row)), key=lambda row: float(row["difference"]))
     choices = [(name, value) for name, _ in ROWS for value in values_of(rows, name)]
-    figure = Figure(figsize=(PAGE, 2.2 + 0.135 * len(choices)), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.9, 0.135 * len(choices)))
-    draw_differences(top, rows)
-    draw_choices(bottom, rows, choices)
+    panels = {name: [row for row in rows if row["matching"] == name] for name in PANELS}
+    panels = {name: of for name, of in panels.items() if of}
+    figure = Figure(figsize=(PAGE, 2.5 + 0.125 * len(choices)), layout="constrained")
+    axes = figure.subplots(
+        2, len(panels), sharex="col", sharey="row", squeeze=False, height_ratios=(1.9, 0.125 * len(choices))
+    )
+    colors = {name: COLORS[number] for number, name in enumerate(sorted({family(row) for row in rows}))}
+    handles: dict[str, Any] = {}
+    for (top, bottom), (name, of) in zip(axes.T, panels.items(), strict=True):
+        handles |= draw_differences(top, of, colors, limit)
+        draw_choices(bottom, of, choices)
+        top.set_title(PANELS[name])
+    axes[0, 0].set_ylim(-1.1 * limit, 1.1 * limit)
+    axes[0, 0].set_ylabel("AUROC minus that of plain L2\n(mean over tasks, 95% interval)")
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
 
 
@@ -99,23 +118,26 @@ def family(row: Mapping[str, str]) -> str:
     return "LAMP" if loss.endswith("-lamp") else "L2, other step size" if loss == "l2" else label(loss)
 
 
-def draw_differences(ax: Any, rows: Sequence[Mapping[str, str]]) -> None:
-    """Points with intervals, coloured by family, filled at matched fit."""
-    families = sorted({family(row) for row in rows})
-    for number, name in enumerate(families):
-        for matching, face in (("epochs", "white"), ("fit", COLORS[number])):
-            at = [i for i, row in enumerate(rows) if family(row) == name and row["matching"] == matching]
-            if not at:
-                continue
-            middle = [float(rows[i]["difference"]) for i in at]
-            low = [float(rows[i]["difference"]) - float(rows[i]["low"]) for i in at]
-            high = [float(rows[i]["high"]) - float(rows[i]["difference"]) for i in at]
-            kind = f"{name}, {WRITTEN[matching]}"
-            style = {"color": COLORS[number], "markerfacecolor": face, "markersize": 3.5, "linewidth": 0.7}
-            ax.errorbar(at, middle, (low, high), fmt="o", label=kind, **style)
+def draw_differences(
+    ax: Any, rows: Sequence[Mapping[str, str]], colors: Mapping[str, str], limit: float
+) -> dict[str, Any]:
+    """Points with intervals, coloured by family, and arrows with their value beyond the limit; for the legend."""
+    handles = {}
+    for name, color in colors.items():
+        at = [i for i, row in enumerate(rows) if family(row) == name]
+        if not at:
+            continue
+        middle, low, high = ([float(rows[i][column]) for i in at] for column in ("difference", "low", "high"))
+        errors = [[m - a for m, a in zip(middle, low, strict=True)], [b - m for m, b in zip(middle, high, strict=True)]]
+        handles[name] = ax.errorbar(at, middle, errors, fmt="o", color=color, markersize=3.5, linewidth=0.7)
+        for place, value in zip(at, middle, strict=True):
+            if abs(value) > limit:
+                ax.plot([place], [math.copysign(limit, value)], "^" if value > 0 else "v", color=color, markersize=4)
+                box = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
+                height = math.copysign(0.8 * limit, value)
+                ax.text(place, height, f"{value:+.2f}", ha="center", va="center", rotation=90, fontsize=5, bbox=box)
     ax.axhline(0, color="0.4", linewidth=0.6)
-    ax.set_ylabel("AUROC minus that of plain L2\n(mean over tasks, 95% interval)")
-    ax.legend(loc="lower right", ncols=2, frameon=False)
+    return handles
 
 
 def draw_choices(ax: Any, rows: Sequence[Mapping[str, str]], choices: Sequence[tuple[str, str]]) -> None:

@@ -97,13 +97,20 @@ def test_command_and_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     main([str(path), "--threshold", "20", "--out", str(tmp_path / "curve.csv")])
     figure.main([str(tmp_path / "curve.csv"), "--out", str(tmp_path / "curve.png")])
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "curve.csv"), str(tmp_path / "curve.png")]
-    drawn = figure.draw(figure.read_curve(tmp_path / "curve.csv"))
-    top, bottom = drawn.axes
-    assert "4 specifications" in bottom.get_xlabel()
-    names = [text.get_text() for text in bottom.get_yticklabels()]
-    assert names == ["maximum over batch", "maximum over sample", "equal epochs", "matched fit"]
-    points = sorted((x, y) for line in top.get_lines()[:-1] for x, y in zip(*line.get_data(), strict=True))
-    assert [y for _, y in points] == sorted(y for _, y in points)
+    rows = figure.read_curve(tmp_path / "curve.csv")
+    epochs, fit, *choices = figure.draw(rows).axes
+    assert [ax.get_title() for ax in (epochs, fit)] == ["equal epochs", "matched fit"]
+    assert [ax.get_xlabel() for ax in choices] == ["2 specifications, sorted"] * 2
+    assert [text.get_text() for text in choices[0].get_yticklabels()] == ["maximum over batch", "maximum over sample"]
+    for ax, matching in ((epochs, "epochs"), (fit, "fit")):
+        found = sorted(float(row["difference"]) for row in rows if row["matching"] == matching and row["lamp_scale"])
+        (points,) = [line for line in ax.get_lines() if len(line.get_xdata()) == 2 and line.get_marker() == "o"]
+        np.testing.assert_allclose(np.asarray(points.get_ydata(), float), found)
+    # What lies beyond the limit is an arrow with its value.
+    cut = figure.draw(rows, limit=min(abs(value) for value in found) / 2).axes[1]
+    assert [text.get_text() for text in cut.texts] == [f"{value:+.2f}" for value in found]
+    with pytest.raises(InputError, match="--limit: expected a difference of AUROC above 0, below 1, found 0"):
+        figure.main([str(tmp_path / "curve.csv"), "--out", str(tmp_path / "curve.png"), "--limit", "0"])
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
