@@ -39,7 +39,7 @@ demo: $(ready)
 	@ls $(OUT)/*.h5 $(OUT)/*.png
 
 # Experiments: a make of their own for each, whose variables are its own.
-.PHONY: paper paper-tables paper-figures estimate sharpness sharpness-figures
+.PHONY: paper paper-tables paper-figures estimate sharpness sharpness-figures doses jumps
 
 paper paper-tables paper-figures estimate:
 	$(MAKE) -f paper.mk $@
@@ -47,7 +47,7 @@ paper paper-tables paper-figures estimate:
 estimate-% sweep-% surface-%:
 	$(MAKE) -f paper.mk $@
 
-sharpness sharpness-figures:
+sharpness sharpness-figures doses jumps:
 	$(MAKE) -f sharpness.mk $@
 
 # As many tests at a time as WORKERS; each computes with one thread.

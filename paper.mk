@@ -6,7 +6,7 @@ include common.mk
 
 PROFILE ?= 2core
 PAPER ?= out/paper
-SWEEPS ?= table1-lr table1 ablation table2 fig3
+SWEEPS ?= table1-lr table1 long ablation table2 fig3
 NORMAL ?= 3
 # The seed that figures show; 0 where a batch size has no other.
 SEED ?= 1
@@ -50,6 +50,7 @@ paper-tables: $(ready)
 	$(table1) --protocol validation --out $(PAPER)/table1-validation.md
 	$(table1) --protocol oracle --out $(PAPER)/table1-oracle.md
 	$(tables) claims $(PAPER)/table1/results.csv $(others) --threshold $(THRESHOLD) --out $(PAPER)/claims.md
+	$(tables) gains $(PAPER)/long/results.csv --out $(PAPER)/long.md
 	$(python) -m analysis.pairs $(PAPER)/table2 $(tuned) --out $(PAPER)/table2/results
 	$(tables) table2 $(PAPER)/table2/results.csv $(tuned) --out $(PAPER)/table2.md
 	$(python) -m analysis.specification $(PAPER)/ablation/results.csv --threshold $(MINI_THRESHOLD) \
@@ -88,4 +89,5 @@ paper-figures: $(ready) $(places:%=surface-%)
 	$(python) -m figures.fig4 $(PAPER)/fig4.npz --out $(PAPER)/fig4.png
 	$(python) -m figures.scores "$(dir $(call digit,l2,128))" "$(dir $(call digit,l2-lamp,128))" --out $(PAPER)/scores.png
 	$(python) -m figures.convergence $(PAPER)/table1/results.csv $(others) --out $(PAPER)/convergence.png
+	$(python) -m figures.gain $(PAPER)/long/results.csv --limit 0.1 --out $(PAPER)/gain.png
 	$(python) -m figures.specification $(PAPER)/ablation_curve.csv --out $(PAPER)/specification.png

@@ -10,7 +10,7 @@ NORMAL ?= 3
 comma := ,
 measured := $(PAPER)/measured
 
-.PHONY: sharpness sharpness-figures
+.PHONY: sharpness sharpness-figures doses jumps
 
 sharpness: $(ready)
 	$(mpi) -m training.sweep sweeps/$(PROFILE)/sharpness.toml --out $(PAPER)/sharpness
@@ -25,7 +25,30 @@ sharpness: $(ready)
 	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=0.2 --measures @l2 --out $(measured)/twins_sam.md
 	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --measures @l2 --out $(measured)/twins_reverse.csv
 	$(python) -m analysis.compare $(measured)/twins.csv --a sam_rho=0.0 --b sam_rho=-0.05 --measures @l2 --out $(measured)/twins_reverse.md
+	$(MAKE) -f sharpness.mk doses jumps
 	$(MAKE) -f sharpness.mk sharpness-figures
+
+# LAMP as a twin of L2, doses of sharpness and placebos, all stopped at equal fits.
+doses: $(ready)
+	$(mpi) -m training.sweep sweeps/$(PROFILE)/fit.toml --out $(PAPER)/fit
+	$(mpi) -m training.sweep sweeps/$(PROFILE)/doses.toml --out $(PAPER)/doses
+	for sweep in fit doses; do \
+		$(mpi) -m analysis.sharpness --sweep $(PAPER)/$$sweep --losses l2 --parts hessian --out $(measured)/$$sweep.csv && \
+		cp $(PAPER)/$$sweep/history.csv $(measured)/$${sweep}_history.csv || exit; \
+	done
+	$(python) -m analysis.doses $(measured)/fit.csv $(measured)/doses.csv --out $(measured)/doses_arms.csv
+	$(python) -m figures.doses $(measured)/doses_arms.csv --out $(PAPER)/doses.png
+
+# Does AUROC jump from epoch to epoch, and is it batch norm, or the maximum? A trajectory of each reading and seed.
+arms := l2 l2-lamp l2-lamp,detach l2-lamp,sample l2-lamp,none
+arm_options = --loss $(firstword $(subst $(comma), ,$(1))) $(patsubst detach,--lamp-detach,$(patsubst \
+	sample,--lamp-scale sample,$(patsubst none,--lamp-scale none,$(word 2,$(subst $(comma), ,$(1))))))
+
+jumps: $(ready)
+	$(foreach seed,0 1 2 3 4,$(foreach arm,$(arms),$(python) -m training.train --dataset mnist --normal $(NORMAL) \
+		--epochs 30 --seed $(seed) $(call arm_options,$(arm)) --save-every 48 --out $(PAPER)/jumps/$(arm)-$(seed) &&)) true
+	$(python) -m analysis.jumps $(PAPER)/jumps/* --out $(measured)/jumps.csv
+	$(python) -m figures.jumps $(measured)/jumps.csv --out $(PAPER)/jumps.png
 
 # One model a loss: its bands over directions and its spectral density.
 run_of = $(wildcard $(PAPER)/sharpness/*normal=$(NORMAL)$(comma)*loss=$(1)$(comma)batch_size=128$(comma)*seed=0/checkpoint.pt)
