@@ -102,7 +102,7 @@ class Paper(Sweep):
 class Table1(Paper):
     """Mean AUROC over the digits by batch size, a base loss and its LAMP form, beside the paper's Table 1."""
 
-    base: Literal["l2", "l1", "ssim", "l4"] = "l2"
+    base: Literal["l2", "l1", "ssim", "l4", "focal"] = "l2"
     """Base loss."""
 
 

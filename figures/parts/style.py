@@ -22,6 +22,8 @@ LABELS = {
     "ssim-lamp": "SSIM-LAMP",
     "l4": "L4",
     "l4-lamp": "L4-LAMP",
+    "focal": "focal",
+    "focal-lamp": "focal-LAMP",
     "own": "own training loss",
     "auroc": "AUROC",
     "gap": "gap of median scores",

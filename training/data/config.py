@@ -9,7 +9,7 @@ from training.runtime.command import InputError
 
 DatasetName = Literal["mnist-mini", "mnist", "fashion-mnist", "mvtec", "folder"]
 TaskName = Literal["reconstruct", "classify"]
-LossName = Literal["l2", "l1", "ssim", "l4", "l2-lamp", "l1-lamp", "ssim-lamp", "l4-lamp"]
+LossName = Literal["l2", "l1", "ssim", "l4", "focal", "l2-lamp", "l1-lamp", "ssim-lamp", "l4-lamp", "focal-lamp"]
 ScaleName = Literal["batch", "sample", "none"]
 ReductionName = Literal["mean", "sum", "pixel-mean"]
 ModelName = Literal["autoencoder"]

@@ -6,6 +6,7 @@ image's pixels and averaged over the batch, so that a learning rate means the sa
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5  # an 11-pixel window, Wang et al. 2004
 SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
+FOCAL_EPS = 1e-3
 
 
 def l2_map(output: Tensor, target: Tensor) -> Tensor:
@@ -34,6 +36,16 @@ def l1_map(output: Tensor, target: Tensor) -> Tensor:
 def l4_map(output: Tensor, target: Tensor) -> Tensor:
     """Fourth power of the error (y - ŷ)⁴ per pixel, in [0, 1]; large residuals weigh more, without LAMP's maximum."""
     return (target - output).square().square()
+
+
+def focal_map(output: Tensor, target: Tensor) -> Tensor:
+    """-b·log(1 - b·(1 - ε)) / -log ε per pixel, b = (y - ŷ)², ε = 0.001, in [0, 1]: large residuals weigh more.
+
+    The focal loss (Lin et al., ICCV 2017) with γ = 1 of a probability 1 - b: LAMP's logarithm, weighted by the error
+    itself instead of divided by a maximum.
+    """
+    base = (target - output).square()
+    return base * torch.log1p(base * (FOCAL_EPS - 1)) / math.log(FOCAL_EPS)
 
 
 def ssim_map(output: Tensor, target: Tensor) -> Tensor:
@@ -119,7 +131,13 @@ def negated_scaled_map(base: Tensor, lamp: Lamp) -> Tensor:
     return base / torch.where(largest > SMALLEST_MAXIMUM, largest, 1) * (lamp.eps - 1)
 
 
-BASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l2": l2_map, "l1": l1_map, "ssim": ssim_map, "l4": l4_map}
+BASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l2": l2_map,
+    "l1": l1_map,
+    "ssim": ssim_map,
+    "l4": l4_map,
+    "focal": focal_map,
+}
 
 #: name of a training loss -> (its base, whether it is amplified)
 LOSSES: dict[str, tuple[str, bool]] = {

@@ -164,7 +164,7 @@ def test_batch_norm_of_a_classifier_is_recalibrated_over_its_training_images(cla
 
 
 def test_metrics_of_images_are_refused_in_one_line_that_names_what_there_is(classifier: Path, tmp_path: Path) -> None:
-    there = "l2, l2-lamp, l1, l1-lamp, l4, l4-lamp, mse, cross-entropy, accuracy, own"
+    there = "l2, l2-lamp, l1, l1-lamp, l4, l4-lamp, focal, focal-lamp, mse, cross-entropy, accuracy, own"
     for name, message in {
         "auroc": f"expected sets among train, test, found 'test-normal' for 'auroc'; these sets have {there}",
         "ssim": f"expected metrics among {there}, found 'ssim': the targets in 'train' are no images",

@@ -190,3 +190,17 @@ def test_training_loss_reads_the_config() -> None:
     config = RunConfig(loss="l1-lamp", lamp_scale="sample", lamp_eps=0.05)
     expected = per_sample_loss("l1-lamp", Lamp("sample", False, 0.05))(output, target)
     torch.testing.assert_close(training_loss(config)(output, target), expected)
+
+
+def test_focal_is_the_error_times_its_own_logarithm() -> None:
+    output, target = (image.double() for image in images(shape=(2, 1, 4, 3)))
+    expected = [
+        sum(
+            (b := (float(y) - float(x)) ** 2) * math.log(1 - b * (1 - 1e-3)) / math.log(1e-3)
+            for x, y in zip(out.flatten(), of.flatten(), strict=True)
+        )
+        for out, of in zip(output, target, strict=True)
+    ]
+    found = per_sample_loss("focal", Lamp())(output, target)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
+    assert float(BASES["focal"](torch.zeros(1).double(), torch.ones(1).double())) == pytest.approx(1)  # the largest value there is
