@@ -122,6 +122,8 @@ def make_parent(path: Path) -> None:
         raise InputError(f"--out {path}: expected a folder that can be written, found {error.strerror}") from None
 
 
+#: in the names of files that are not yet whole: this project's own, so that nobody else's is written over
+TEMPORARY = ".landscape-new"
 #: what a disk answers that has no room or cannot be reached, whatever a library makes of it
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
 
@@ -164,9 +166,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises WriteError, naming `path`, if it cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{TEMPORARY}{path.suffix}")
     try:
         with writing(path, temporary):
+            temporary.unlink(missing_ok=True)  # what a kill left, or a link, which would be followed
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())  # some disks say only now that they are full
