@@ -58,8 +58,8 @@ def _short(text: str | None) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def digest_of_text(told: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(dict(told)).encode()).hexdigest()
+def digest_of_text(told: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 @cache
