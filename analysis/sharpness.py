@@ -9,7 +9,10 @@ import tyro
 
 from analysis.measures.settings import Settings, check_settings
 from analysis.measures.sharpness_files import Report, Table, Task, sweep_tasks, write_report
-from training.runtime.command import InputError, check_out, command, make_parent, parse
+from training.runtime.agreement import agree
+from training.runtime.command import InputError, RunError, check_out, command, make_parent, parse, writing
+from training.runtime.farm import local_ranks, one_fate, rank_of
+from training.runtime.meeting import ALIKE, meet, options_of
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +25,8 @@ and extreme eigenvalues.
 
 Example: python -m analysis.sharpness --ckpt runs/a/checkpoint.pt --out runs/a/sharpness.json
 Example: mpirun -n 2 python -m analysis.sharpness --sweep runs/demo --out runs/demo/sharpness.csv
-Stopped, it goes on when it is started again. What each measure is: docs/measures.md."""
+Stopped, it goes on when it is started again. A checkpoint that cannot be measured is a row with the
+reason, and the exit status is 1 then. What each measure is: docs/measures.md."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,21 @@ class Arguments:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = parse(Arguments, argv, "analysis.sharpness", DESCRIPTION)
-    check_arguments(arguments)
-    from training.runtime.farm import rank_of, world
+    def read() -> Arguments:
+        arguments = parse(Arguments, argv, "analysis.sharpness", DESCRIPTION)
+        check_arguments(arguments)
+        return arguments
 
-    comm = world()
-    if arguments.out.suffix == ".json":
-        if rank_of(comm) == 0:
+    comm, arguments = meet(read, lambda given: {"command": "sharpness", **options_of(given)})
+    failed: list[str] = []
+    with one_fate(comm):
+        if arguments.out.suffix != ".json":
+            failed = measure_many(arguments, comm)
+        elif rank_of(comm) == 0:
             measure_one(arguments)
-    else:
-        measure_many(arguments, comm)
     if rank_of(comm) == 0:
         print(arguments.out)
+        check_all_measured(arguments.out, failed)
 
 
 def check_arguments(arguments: Arguments) -> None:
@@ -80,7 +87,7 @@ def measure_one(arguments: Arguments) -> None:
     """Measure the one model and write its report, on this process alone."""
     from landscape.sources import from_factory
 
-    device = prepare(arguments, None)
+    device = prepare(arguments, *local_ranks(None))
     make_parent(arguments.out)
     if arguments.problem:
         problem = from_factory(arguments.problem)
@@ -89,24 +96,60 @@ def measure_one(arguments: Arguments) -> None:
         Worker(arguments, device).measure(Task(arguments.ckpt[0].parent.name, arguments.ckpt[0], arguments.out))
 
 
-def measure_many(arguments: Arguments, comm: Any | None) -> None:
-    """Measure what is left of the checkpoints over all ranks; the root writes the table as reports arrive."""
+def measure_many(arguments: Arguments, comm: Any | None) -> list[str]:
+    """Measure what is left of the checkpoints over all ranks; the root writes the table as reports arrive.
+
+    Returns, on the root, the names of those that could not be measured.
+    """
+    from training.runtime.farm import together
+    from training.runtime.lock import Lock
+
+    folder = arguments.out.with_suffix("")
+
+    def start() -> "tuple[torch.device, list[Task], dict[str, str]]":
+        tasks = tasks_of(arguments, folder)
+        return prepare(arguments, *place), tasks, digests_of(tasks)
+
+    def open_table() -> tuple[Lock | None, Table | None]:
+        if rank_of(comm) != 0:
+            return None, None
+        make_parent(arguments.out)
+        lock = Lock(arguments.out)
+        try:
+            with writing(folder):
+                folder.mkdir(exist_ok=True)
+            return lock, Table(arguments.out, tasks, stored(arguments.settings), digests)
+        except BaseException:
+            lock.release()
+            raise
+
+    place = local_ranks(comm)  # collective, so before what may fail on one rank
+    device, tasks, digests = together(comm, start)
+    agree(comm, {task.name: f"checkpoint {digests.get(task.name, 'that cannot be read')}" for task in tasks}, ALIKE)
+    lock, table = together(comm, open_table)
+    try:
+        measure_rest(arguments, Worker(arguments, device), tasks, table, comm)
+    finally:
+        if lock:
+            lock.release()
+    return table.failed() if table else []
+
+
+def check_all_measured(out: Path, failed: Sequence[str]) -> None:
+    """Raise RunError if some checkpoints could not be measured; the table says why."""
+    if failed:
+        raise RunError(f"{out}: expected all checkpoints measured, found {len(failed)} that failed, {failed[0]} first")
+
+
+def measure_rest(
+    arguments: Arguments, worker: "Worker", tasks: Sequence[Task], table: Table | None, comm: Any | None
+) -> None:
+    """Measure over all ranks what `table`, on the root, has no report of."""
     from tqdm import tqdm
 
-    from training.runtime.farm import farm, rank_of, together
+    from training.runtime.farm import farm
 
-    root = rank_of(comm) == 0
-
-    def start() -> "tuple[torch.device, list[Task], Table | None]":
-        folder = arguments.out.with_suffix("")
-        tasks = tasks_of(arguments, folder)
-        if root:
-            make_parent(arguments.out)
-            folder.mkdir(exist_ok=True)
-        table = Table(arguments.out, tasks, stored(arguments.settings), digests_of(tasks)) if root else None
-        return prepare(arguments, comm), tasks, table
-
-    device, tasks, table = together(comm, start)
+    root = table is not None
     left = table.left() if table else []
     left = left if comm is None else comm.bcast(left)
     bar = tqdm(
@@ -118,7 +161,7 @@ def measure_many(arguments: Arguments, comm: Any | None) -> None:
             table.update([task for task, _ in results])
         bar.update(len(results))
 
-    farm(left, Worker(arguments, device).measure_or_say_why, store, comm)
+    farm(left, worker.measure_or_say_why, store, comm)
     bar.close()
 
 
@@ -145,11 +188,10 @@ def digests_of(tasks: Sequence[Task]) -> dict[str, str]:
     return digests
 
 
-def prepare(arguments: Arguments, comm: Any | None) -> "torch.device":
+def prepare(arguments: Arguments, rank: int, ranks: int, cores: set[int]) -> "torch.device":
+    """The device of a node's rank `rank` of `ranks`, with its threads set."""
     from training.runtime.device import choose_device, use_threads
-    from training.runtime.farm import local_ranks
 
-    rank, ranks, cores = local_ranks(comm)
     use_threads(arguments.threads, ranks, cores)
     return choose_device(arguments.device, rank, ranks)
 

@@ -1,5 +1,6 @@
 """`landscape.compute`: a surface in a notebook or a script, without files and without MPI."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,10 +10,11 @@ import torch
 from landscape.arguments import Arguments, check_settings
 from landscape.directions.axes import AxisLike
 from landscape.directions.options import PlaneOptions
+from landscape.engine.at_model import notes_on_values
 from landscape.engine.determinism import check_deterministic
 from landscape.files.grid import Grid
 from landscape.files.store import GridStore
-from landscape.prepare import find_ranges, make_grid, prepare, saved_directions
+from landscape.prepare import find_ranges, make_grid, prepare, put_notes, saved_directions
 from landscape.problem.problem import Problem
 from landscape.sampling.run import Surface
 from landscape.sources import completed
@@ -46,8 +48,8 @@ def compute(
     joined by commas or in a sequence. plane: other directions than random ones. The other settings are the command's
     options; `python -m landscape.surface --help` explains them.
 
-    Raises InputError, a ValueError, for a problem or settings that cannot be used, a model that gives different numbers
-    at the same weights among them.
+    Warns of metrics that have no finite value at the model. Raises InputError, a ValueError, for a problem or settings
+    that cannot be used, a model that gives different numbers at the same weights among them.
     """
     names = metrics if isinstance(metrics, str) else ",".join(metrics)
     arguments = Arguments(
@@ -72,7 +74,8 @@ def compute(
         numeric, ranges = find_ranges(arguments, ready)
         spec = ", ".join(f"{axis.name}={axis.spec!r}" for axis in numeric)
         grid = make_grid(arguments, ready, numeric, ranges, f"landscape.compute(…, {spec}, metrics={names!r})")
-        check_deterministic(ready.evaluator)
+        for note in put_notes(grid, notes_on_values(ready.metrics, check_deterministic(ready.evaluator))):
+            warnings.warn(note, stacklevel=2)
         Surface(ready.evaluator, grid, GridStore(grid), None).run(adaptive, seed)
     finally:
         torch.set_num_threads(threads_before)

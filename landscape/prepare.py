@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,8 +25,10 @@ from landscape.problem.params import dtype_of
 from landscape.problem.problem import PERMUTATION_SEED, Problem
 from landscape.sampling.radius import Growth, chosen_axes
 from landscape.sources import from_checkpoint, from_factory
+from training.runtime.agreement import agree, digest_of_files
 from training.runtime.device import choose_device, use_threads
 from training.runtime.farm import local_ranks, together
+from training.runtime.meeting import ALIKE
 
 
 @dataclass
@@ -57,6 +61,7 @@ def prepare(arguments: Arguments, axes: Axes, comm: Any | None, problem: Problem
         return device, loaded, resolve_metrics(loaded, [name for name in arguments.metrics.split(",") if name])
 
     device, loaded, metrics = together(comm, load)  # all are known to be usable before the root makes planes for all
+    agree(comm, {**identity_of(arguments, loaded, metrics), **code_of(arguments)}, ALIKE)
     setting = Setting(
         loaded,
         metrics[0],
@@ -109,6 +114,13 @@ def make_grid(arguments: Arguments, ready: Ready, axes: list[Axis], ranges: dict
     return grid
 
 
+def put_notes(grid: Grid, notes: list[str]) -> list[str]:
+    """Have the file say `notes` of itself, if there are any; returns them."""
+    if notes:
+        grid.meta["notes"] = notes
+    return notes
+
+
 def range_lines(grid: Grid) -> list[str]:
     """What `auto` found, a line an axis."""
     lines = []
@@ -124,22 +136,18 @@ def load_problem(arguments: Arguments) -> Problem:
     return from_factory(arguments.problem, arguments.max_samples)
 
 
-def provenance(
-    arguments: Arguments, problem: Problem, metrics: Sequence[Metric], x: Axis, y: Axis, device: torch.device
-) -> dict[str, Any]:
-    """What the file says of itself; `identity` is what a later run must equal to complete it."""
+def identity_of(arguments: Arguments, problem: Problem, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """What decides the numbers, but for axes and directions: runs that are resumed, and ranks, must equal in it."""
     definitions = {
         metric.name: {"definition": metric.definition, "over": list(metric.over), "transform": metric.transform}
         for metric in metrics
     }
-    identity = {
+    return {
         "weights": problem.weights_digest,
         "data": problem.data_digest,
         "model": problem.name,
         "modules": hashlib.sha256(repr(problem.model).encode()).hexdigest(),
         "order_seed": PERMUTATION_SEED,
-        "x": x.spec,
-        "y": y.spec,
         "seed": arguments.seed,
         "planes": arguments.planes,
         "normalization": arguments.normalization,
@@ -152,11 +160,30 @@ def provenance(
         "adaptive": arguments.adaptive,
         "samples": {name: samples.size for name, samples in problem.sets.items()},
     }
+
+
+def code_of(arguments: Arguments) -> dict[str, str]:
+    """The code that ranks must have in common beside this project's: the module of a user's problem."""
+    module = sys.modules.get(arguments.problem.partition(":")[0])
+    source = getattr(module, "__file__", None)
+    return {"--problem": digest_of_files([(arguments.problem, Path(source))])} if source else {}
+
+
+def check_same_directions(comm: Any | None, grid: Grid) -> None:
+    """Raise AgreedError unless all ranks drew, or were given, the same directions."""
+    agree(comm, {"directions": grid.meta["directions"]}, ALIKE)
+
+
+def provenance(
+    arguments: Arguments, problem: Problem, metrics: Sequence[Metric], x: Axis, y: Axis, device: torch.device
+) -> dict[str, Any]:
+    """What the file says of itself; `identity` is what a later run must equal to complete it."""
+    identity = identity_of(arguments, problem, metrics) | {"x": x.spec, "y": y.spec}
     return {
         **problem.meta,
         "identity": json.loads(json.dumps(identity)),
         "name": problem.name,
-        "metrics": definitions,
+        "metrics": identity["metrics"],
         "device": str(device),
         "software": {package: version(package) for package in ("torch", "numpy", "h5py")},
     }

@@ -3,11 +3,16 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape.arguments import Arguments, check_settings
 from landscape.directions.axes import Axes
 from training.runtime.command import InputError, check_out, command, parse
+from training.runtime.farm import one_fate, rank_of
+from training.runtime.meeting import meet, options_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DESCRIPTION = """Evaluate metrics on a plane or a line through a model's weights: filter-normalized random directions,
 towards other models, along a training trajectory, or the Hessian's eigenvectors.
@@ -27,12 +32,13 @@ A run that was stopped goes on when it is started again; the last line is the fi
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = parse(Arguments, argv, "landscape.surface", DESCRIPTION)
-    axes = check_arguments(arguments)
-    from training.runtime.farm import rank_of, world
+    def read() -> tuple[Arguments, Axes]:
+        arguments = parse(Arguments, argv, "landscape.surface", DESCRIPTION)
+        return arguments, check_arguments(arguments)
 
-    comm = world()
-    compute(arguments, axes, comm)
+    comm, (arguments, axes) = meet(read, lambda given: {"command": "surface", **options_of(given[0])})
+    with one_fate(comm):
+        compute(arguments, axes, comm)
     if rank_of(comm) == 0:
         print(arguments.out)
 
@@ -48,40 +54,63 @@ def check_arguments(arguments: Arguments) -> Axes:
 
 
 def compute(arguments: Arguments, axes: Axes, comm: Any | None) -> None:
-    """Evaluate what is not yet done of the grid, over all ranks; the root writes it to `arguments.out`."""
+    """Evaluate what is not yet done of the grid, over all ranks; the root writes it to `arguments.out`.
+
+    Collective, on ranks that have met (:func:`training.runtime.meeting.meet`). InputError where they have not the same
+    model, data, metrics or directions.
+    """
+    from landscape.engine.at_model import check_same_values, notes_on_values, values_at_model
     from landscape.engine.determinism import check_deterministic
     from landscape.files.gridfile import GridWriter
-    from landscape.prepare import find_ranges, make_grid, prepare, range_lines, saved_directions
+    from landscape.prepare import (
+        check_same_directions,
+        find_ranges,
+        make_grid,
+        prepare,
+        put_notes,
+        range_lines,
+        saved_directions,
+    )
     from landscape.sampling.run import Surface
-    from training.runtime.farm import rank_of, stop_all, together
+    from training.runtime.farm import together
+
+    root = rank_of(comm) == 0
+
+    def look() -> "np.ndarray":
+        if root and not arguments.out.exists():
+            return check_deterministic(ready.evaluator)  # what cannot be used leaves no file behind
+        return values_at_model(ready.evaluator)
 
     def open_writer() -> GridWriter | None:
-        if rank_of(comm) != 0:
-            return None
-        if not arguments.out.exists():
-            check_deterministic(ready.evaluator)  # a model or metric that cannot be used leaves no file behind
-        return GridWriter(arguments.out, grid, saved_directions(ready.planes))
+        return GridWriter(arguments.out, grid, saved_directions(ready.planes)) if root else None
 
     ready = prepare(arguments, axes, comm)
     # The root alone looks for a range: ranks may differ in the last digit.
-    found = together(comm, lambda: find_ranges(arguments, ready) if rank_of(comm) == 0 else ([], {}))
+    found = together(comm, lambda: find_ranges(arguments, ready) if root else ([], {}))
     numeric, ranges = found if comm is None else comm.bcast(found)
     grid = make_grid(arguments, ready, numeric, ranges, shlex.join(sys.argv))
+    check_same_directions(comm, grid)
+    values = together(comm, look)
+    check_same_values(comm, ready.metrics, values)
+    notes = put_notes(grid, notes_on_values(ready.metrics, values))
     writer = together(comm, open_writer)
-    if writer and "plane" in grid.meta:
-        print(grid.meta["plane"]["summary"])
-        print(*(f"note: {note}\n" for note in grid.meta["plane"]["notes"]), sep="", end="", file=sys.stderr)
+    if writer:
+        tell(grid.meta.get("plane", {}), notes)
     try:
         report = Surface(ready.evaluator, grid, writer, comm).run(arguments.adaptive, arguments.seed)
-    except BaseException as error:
-        if comm is not None:
-            stop_all(comm, error)
-        raise
     finally:
         if writer:
             writer.close()
     if report:
         print(*range_lines(grid), report, sep="\n")
+
+
+def tell(plane: dict[str, Any], notes: list[str]) -> None:
+    """Say, before the first point, what the plane is and what a user should know."""
+    if "summary" in plane:
+        print(plane["summary"])
+    for note in (*plane.get("notes", ()), *notes):
+        print(f"note: {note}", file=sys.stderr)
 
 
 if __name__ == "__main__":

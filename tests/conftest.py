@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,28 @@ def run_python(
     launcher = [str(BIN / "mpirun"), "-n", str(ranks)] if ranks else []
     return subprocess.run(
         [*launcher, sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def run_unlike(
+    *ranks: Sequence[object], env: dict[str, str] | None = None, timeout: int = 600
+) -> "subprocess.CompletedProcess[str]":
+    """Run `python arguments…` in the project with other arguments for each rank; no arguments: a rank that only ends.
+
+    A launcher that hangs is killed after `timeout` seconds, and the test fails.
+    """
+    words = [[sys.executable, *map(str, arguments)] if arguments else ["/bin/false"] for arguments in ranks]
+    launcher = [str(BIN / "mpirun")]
+    for number, command in enumerate(words):
+        launcher += [*([":"] if number else []), "-n", "1", *command]
+    return subprocess.run(
+        launcher,
         cwd=ROOT,
         env={**os.environ, **(env or {})},
         capture_output=True,

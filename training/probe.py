@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from training.data.splits import load_split
     from training.fitting.checkpoint import load_checkpoint
     from training.fitting.origin import data_where_trained
+    from training.fitting.results import make_folder
     from training.runtime.device import choose_device, use_threads
+    from training.runtime.lock import Lock
 
     use_threads(arguments.threads)
     device = choose_device(arguments.device)
@@ -74,7 +76,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if already_trained(path, config, split):
         check_parent(path, load_checkpoint(path), parent)
     else:
-        probe_to_folder(parent, config, split, device, arguments.out)
+        make_folder(arguments.out)
+        with Lock(arguments.out):
+            probe_to_folder(parent, config, split, device, arguments.out)
     print(path)
 
 
@@ -113,9 +117,8 @@ def probe_to_folder(
 ) -> None:
     from tqdm import tqdm
 
-    from training.fitting.results import make_folder, write_results
+    from training.fitting.results import write_results
 
-    make_folder(folder)
     history: list[dict[str, Any]] = []
     with tqdm(desc=f"probe ({config.loss})", total=config.epochs, unit="epoch", disable=None) as bar:
         for evaluation in probe(parent, config, split, device):

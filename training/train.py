@@ -43,15 +43,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = resolve(arguments.config)
     check(arguments.save_every >= 0, "--save-every", "a number of updates, or 0 for never", arguments.save_every)
     from training.data.splits import load_split
+    from training.fitting.results import make_folder
     from training.fitting.trajectory import check_trajectory
     from training.runtime.device import choose_device, use_threads
+    from training.runtime.lock import Lock
 
     use_threads(arguments.threads)
     device = choose_device(arguments.device)
     split = load_split(config, arguments.data_dir)
     path = arguments.out / "checkpoint.pt"
     if not already_trained(path, config, split):
-        train_to_folder(config, split, device, arguments.out, arguments.save_every)
+        make_folder(arguments.out)
+        with Lock(arguments.out):
+            if not already_trained(path, config, split):  # by another process, since we looked
+                train_to_folder(config, split, device, arguments.out, arguments.save_every)
     elif arguments.save_every:
         check_trajectory(arguments.out, arguments.save_every)
     print(path)
@@ -66,11 +71,14 @@ def check_alone() -> None:
 
 
 def already_trained(path: Path, config: RunConfig, split: "Split") -> bool:
-    """Whether `path` is this run's finished checkpoint; InputError if it is that of another config or other data."""
+    """Whether `path` is this run's finished checkpoint, with its other files beside it.
+
+    InputError if it is that of another config or other data.
+    """
     if not path.exists():
         return False
     from training.fitting.checkpoint import load_checkpoint
-    from training.fitting.results import is_complete
+    from training.fitting.results import is_complete, is_written
 
     found = load_checkpoint(path)
     different = [
@@ -84,7 +92,7 @@ def already_trained(path: Path, config: RunConfig, split: "Split") -> bool:
         raise InputError(
             f"{path}: expected no other run's checkpoint, found one of {', '.join(different)}; choose another --out"
         )
-    return is_complete(config, found.metrics)
+    return is_complete(config, found.metrics) and is_written(path.parent, found.digest)
 
 
 def train_to_folder(
@@ -93,11 +101,10 @@ def train_to_folder(
     from tqdm import tqdm
 
     from training.fitting.fit import train
-    from training.fitting.results import make_folder, write_results
+    from training.fitting.results import write_results
     from training.fitting.resume import forget_state, kept_state
     from training.fitting.trajectory import Trajectory
 
-    make_folder(folder)
     what = {"mvtec": config.category, "folder": "images"}.get(config.dataset, config.normal)
     name = f"{config.loss}, {'all digits' if config.task == 'classify' else what}"
     bar = tqdm(desc=f"training ({name})", total=config.epochs, unit="epoch", disable=None)

@@ -65,7 +65,7 @@ def write_report(path: Path, report: Report) -> None:
 def read_report(path: Path) -> Report:
     """A report that :func:`write_report` wrote; InputError if it is none."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(
             f"{path}: expected a report of sharpness, found no such file or a damaged one; "
@@ -109,6 +109,10 @@ class Table:
     def left(self) -> list[Task]:
         """What has no report yet, or one of an error."""
         return [task for task in self.tasks if task.name not in self.reports or self.reports[task.name].error]
+
+    def failed(self) -> list[str]:
+        """The names of the checkpoints whose report is one of an error."""
+        return [name for name, report in self.reports.items() if report.error]
 
     def update(self, tasks: Sequence[Task]) -> None:
         for task in tasks:

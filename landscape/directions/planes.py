@@ -70,7 +70,7 @@ def planes_of(options: PlaneOptions, setting: Setting, comm: Any | None = None) 
     on all ranks if a file cannot be used.
     """
     if options.kind == "random" and not options.mark:
-        return random(options, setting)
+        return together(comm, lambda: random(options, setting))
 
     def make() -> Planes | None:
         if rank_of(comm) != 0:

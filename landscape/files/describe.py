@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 
 from landscape.files.grid import FORMAT, VERSION, Axis, Grid, damaged, open_file, read_grid
-from landscape.files.gridfile import lock_path
 from landscape.files.known import About, about_text
 from landscape.files.reference import read_reference, read_reference_directions
 from training.data.config import RunConfig
 from training.runtime.command import InputError
+from training.runtime.lock import writer_of
 
 
 def describe(path: Path) -> About:
@@ -122,12 +122,10 @@ def _sizes(directions: dict[str, Any]) -> dict[str, About]:
 def _source(path: Path, grid: Grid) -> About:
     """Where a grid came from, who writes it, and the command that completes or repeats it."""
     keys = [key for key in grid.meta if key not in ("metrics", "name")]
-    lock = lock_path(path)
-    writer = lock.read_text(errors="replace").strip() if lock.is_file() else None
     made = surface_command(str(grid.meta.get("command", "")), path)
     resumable = made is not None and "converted" not in grid.meta["identity"]
     again = {"continue" if not grid.done.all() else "repeat": made if resumable else None}
-    return {"origin": {key: grid.meta[key] for key in keys}, "writer": writer, "commands": again}
+    return {"origin": {key: grid.meta[key] for key in keys}, "writer": writer_of(path), "commands": again}
 
 
 def surface_command(recorded: str, path: Path) -> str | None:

@@ -140,10 +140,10 @@ def empty_grid(x: Axis, y: Axis, metrics: list[str], planes: int, meta: dict[str
 def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> None:
     """Write `grid` whole under a new file, every data set allocated; `directions` as `<k>/<x or y>/<parameter>`.
 
-    HDF5's classic format: a process killed while elements are written later leaves it readable. It is made in memory:
-    where HDF5 itself meets a full disk, it goes on to crash. Raises OSError if the file cannot be written.
+    HDF5's classic format: a process killed while elements are written later leaves it readable. Raises OSError if the
+    file cannot be written.
     """
-    with h5py.File(path, "w", driver="core", backing_store=False) as file:
+    with in_memory() as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = VERSION
         for name, value in grid.meta.items():
@@ -169,12 +169,23 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
             # the model's order, as HDF5 lists names by the alphabet
             file.create_dataset(f"directions/{name}", data=values).attrs["order"] = number
         _link_for_xarray(file, grid)
-        file.flush()
-        image = file.id.get_file_image()
+        image = image_of(file)
     with open(path, "wb") as new:
         new.write(image)
         new.flush()
         os.fsync(new.fileno())  # some disks say only now that they are full
+
+
+def in_memory() -> h5py.File:
+    """A new HDF5 file without a disk: where HDF5 itself meets a full one, it goes on to crash."""
+    return h5py.File("in memory", "w", driver="core", backing_store=False)
+
+
+def image_of(file: h5py.File) -> bytes:
+    """What the file of :func:`in_memory` would be on a disk."""
+    file.flush()
+    image: bytes = file.id.get_file_image()
+    return image
 
 
 def _link_for_xarray(file: h5py.File, grid: Grid) -> None:

@@ -1,24 +1,22 @@
 """The one writer of a grid file: created whole, then written element by element, safe to kill at any instant."""
 
 import errno
-import fcntl
 import json
 import math
 import os
-import socket
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape.files.grid import Floats, Grid, damaged, open_file, read_grid, write_new
 from landscape.files.store import GridStore, Index
-from training.runtime.command import InputError
+from training.runtime.command import TEMPORARY, InputError, WriteError, writing
+from training.runtime.lock import Lock
 
 
 class Place(NamedTuple):
@@ -39,7 +37,7 @@ class GridWriter(GridStore):
     def __init__(self, path: Path, grid: Grid, directions: dict[str, NDArray[Any]]):
         super().__init__(grid, str(path))
         self.path = path
-        self.lock = _lock(path)
+        self.lock = Lock(path)
         try:
             if path.exists():
                 self.grid = read_grid(path)
@@ -52,7 +50,7 @@ class GridWriter(GridStore):
             self.places = _places(path)
             self.file = _open_to_write(path)
         except BaseException:
-            self._unlock()
+            self.lock.release()
             raise
 
     def write(self, points: Sequence[tuple[Index, Floats]], evaluated: bool = True) -> None:
@@ -81,25 +79,24 @@ class GridWriter(GridStore):
         """Write single elements of a data set."""
         offset, shape, dtype = self.places[name]
         strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        for element, value in zip(where @ np.array(strides, np.int64), values.astype(dtype), strict=True):
-            _write_at(self.file, offset + int(element) * dtype.itemsize, value.tobytes())
+        with writing(self.path):
+            for element, value in zip(where @ np.array(strides, np.int64), values.astype(dtype), strict=True):
+                _write_at(self.file, offset + int(element) * dtype.itemsize, value.tobytes())
 
     def check_still_there(self) -> None:
-        """Raise OSError if the file is no longer at its path, so that what is written would be lost."""
+        """Raise WriteError if the file is no longer at its path, so that what is written would be lost."""
         try:
             if os.path.samestat(self.path.stat(), os.fstat(self.file.fileno())):
                 return
-        except FileNotFoundError:
+        except OSError:
             pass
-        raise OSError(f"{self.path}: expected the file that this run writes, found it removed or replaced; start again")
+        raise WriteError(
+            f"{self.path}: expected the file that this run writes, found it removed or replaced; start again"
+        )
 
     def close(self) -> None:
         self.file.close()
-        self._unlock()
-
-    def _unlock(self) -> None:
-        lock_path(self.path).unlink(missing_ok=True)
-        self.lock.close()
+        self.lock.release()
 
 
 def check_same(path: Path, found: Any, wanted: dict[str, Any]) -> None:
@@ -132,54 +129,22 @@ def in_order_of(wanted: Grid, found: Grid) -> None:
     found.stderr = {name: found.stderr[name] for name in wanted.values}
 
 
-def lock_path(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
-
-
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _lock(path: Path) -> IO[str]:
-    """Take the writer's lock, which ends with the process; the file beside the grid names its holder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(lock_path(path), "a+")  # noqa: SIM115 (open for as long as the writer lives)
-    except OSError as error:
-        raise InputError(f"{path}: expected a folder that can be written, found {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.seek(0)
-        holder = lock.read().strip() or "another process"
-        lock.close()
-        raise InputError(f"{path}: expected no other writer, found {holder}; wait or choose another --out") from None
-    if not _is_still(lock_path(path), lock):  # its holder removed it between our opening and locking it
-        lock.close()
-        return _lock(path)
-    lock.truncate(0)
-    with suppress(OSError):  # on a full disk it holds all the same, without a name
-        os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}: {' '.join(sys.argv)}\n".encode())
-    return lock
-
-
-def _is_still(path: Path, file: IO[str]) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
-
-
 def _create(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> None:
-    temporary = path.with_name(f".{path.name}.new")  # one left by a kill is overwritten by the next, as it has the lock
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")  # one left by a kill goes with the next, as it has the lock
     try:
+        temporary.unlink(missing_ok=True)
         write_new(temporary, grid, directions)
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"{path}: expected a folder that can be written, found {error.strerror}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _places(path: Path) -> dict[str, Place]:

@@ -19,8 +19,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.files.grid import LARGEST_SIZE, Axis, Floats, Grid, empty_grid, open_file
-from training.runtime.command import InputError, whole_file
+from landscape.files.grid import LARGEST_SIZE, Axis, Floats, Grid, empty_grid, image_of, in_memory, open_file
+from training.runtime.command import InputError, write_whole
 
 NOT_COMPUTED = -1.0
 COORDINATES = ("xcoordinates", "ycoordinates")
@@ -52,10 +52,11 @@ def to_reference(grid: Grid, metric: str, plane: int) -> dict[str, Floats]:
 
 def write_reference(path: Path, arrays: dict[str, Floats], attributes: dict[str, str]) -> None:
     """Write the data sets, whole or not at all; the attributes are ours, which the reference tool passes over."""
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with in_memory() as file:
         for name, values in arrays.items():
             file[name] = values
         file.attrs.update(attributes)
+        write_whole(path, image_of(file))
 
 
 def attributes_of(grid: Grid, metric: str, plane: int) -> dict[str, str]:
@@ -182,10 +183,11 @@ def _in_order(group: h5py.Group) -> Named:
 
 def write_reference_directions(path: Path, directions: dict[str, Named]) -> None:
     """Write a direction file of the reference layout, whole or not at all."""
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with in_memory() as file:
         for axis, named in directions.items():
             for number, (_, values) in enumerate(named):
                 file[f"{DIRECTIONS[axis]}/{number}"] = values
+        write_whole(path, image_of(file))
 
 
 def read_reference_directions(path: Path) -> dict[str, NDArray[Any]]:

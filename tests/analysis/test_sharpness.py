@@ -14,7 +14,7 @@ from analysis.measures.sharpness_files import Report, Table, Task, read_report, 
 from analysis.rows.results import read_runs
 from analysis.sharpness import main
 from tests.conftest import run_python, train_small
-from training.runtime.command import InputError, command
+from training.runtime.command import InputError, RunError, command
 
 QUICK = (
     *("--images", "20", "--test-images", "20", "--directions", "2", "--planes", "1", "--steps", "1", "--draws", "2"),
@@ -100,7 +100,8 @@ def test_a_checkpoint_that_cannot_be_used_is_a_row_with_its_error(checkpoints: l
     broken.parent.mkdir()
     broken.write_bytes(b"no checkpoint")
     out = tmp_path / "s.csv"
-    main(["--ckpt", str(broken), "--ckpt", str(checkpoints[1]), "--out", str(out), *QUICK])
+    with pytest.raises(RunError, match=r"s\.csv: expected all checkpoints measured, found 1 that failed, broken first"):
+        main(["--ckpt", str(broken), "--ckpt", str(checkpoints[1]), "--out", str(out), *QUICK])
     failed, done = rows(out)
     assert (failed["status"], done["status"]) == ("failed", "done")
     assert "damaged or foreign file" in failed["error"]

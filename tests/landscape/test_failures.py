@@ -15,13 +15,14 @@ import pytest
 
 from landscape.files import gridfile
 from landscape.files.grid import read_grid
-from landscape.files.gridfile import GridWriter, lock_path
+from landscape.files.gridfile import GridWriter
 from landscape.surface import main
 from tests.conftest import BIN, ROOT, run_python
 from tests.grids import same_content
 from tests.landscape.files.test_gridfile import grid, point
 from tests.processes import left_over, until
 from training.runtime.command import InputError, is_out_of_memory, one_line
+from training.runtime.lock import lock_path
 
 SECONDS = 120  # what waits for a rank that failed waits for ever; the rest is for slow machines
 GRID = ("--metrics", "test", "--x=-1:1:19", "--y=-1:1:15", "--threads", 1)
@@ -87,7 +88,7 @@ MESSAGES = {
     "memory": r"error: (rank \d: )?out of memory: MemoryError",
     "torch_memory": r"error: (rank \d: )?out of memory: .*can't allocate memory: you tried to allocate",
     "lost_folder": r"error: (rank 0: )?\S*f.h5: expected the file that this run writes, found it removed or replaced",
-    "full_disk": r"error: (rank \d: )?File too large",
+    "full_disk": r"error: (rank 0: )?\S*f.h5: expected a file that can be written, found File too large; ",
 }
 FAILURES = [("bug", 0, 0), ("torch_memory", 0, 0), ("lost_folder", 0, 0), ("full_disk", 0, 0), ("full_disk", 2, 0)] + [
     (kind, 2, rank) for kind in ("bug", "memory", "lost_folder") for rank in (0, 1)
@@ -187,7 +188,7 @@ def test_a_disk_that_is_full_when_the_run_is_named_does_not_end_it(
     real = os.write
 
     def write(file: int, content: bytes) -> int:
-        if content.startswith(b"process "):
+        if content.startswith(b"landscape lock: "):
             raise OSError(28, "No space left on device")
         return real(file, content)
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import BIN, ROOT, run_python
 from tests.tolerance import auroc_rounding, rounding
-from training.runtime.command import InputError
+from training.runtime.command import InputError, RunError
 from training.sweep import main
 from training.sweeps.plan import read_plan
 from training.sweeps.record import COLUMNS, FAILURE, Records, State
@@ -112,26 +112,33 @@ def test_a_sweep_trains_what_training_alone_trains(plan: Path, tmp_path: Path) -
     assert load_checkpoint(tmp_path / "out" / row["run"] / "checkpoint.pt").config.loss == "l2-lamp"
 
 
-def test_a_failed_run_is_a_row_and_the_sweep_goes_on(plan: Path, tmp_path: Path) -> None:
+def test_a_failed_run_is_a_row_and_the_sweep_goes_on(
+    plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan.write_text(SMALL + DIVERGING)
     out = tmp_path / "out"
-    main([str(plan), "--out", str(out), "--threads", "1"])
+    with pytest.raises(RunError, match=r"results\.csv: expected 6 runs done, found 1 failed, such as .* \(training st"):
+        main([str(plan), "--out", str(out), "--threads", "1"])
+    assert capsys.readouterr().out.splitlines()[-1] == str(out / "results.csv")
     found = rows(out)
     assert [row["status"] for row in found] == ["done"] * 4 + ["failed", "done"]
     assert "training stopped" in found[4]["error"]
     assert found[4]["auroc"] == ""
     failed = out / found[4]["run"] / FAILURE
     before = failed.stat().st_mtime_ns
-    main([str(plan), "--out", str(out), "--threads", "1"])
+    with pytest.raises(RunError, match="--retry trains failed runs again"):
+        main([str(plan), "--out", str(out), "--threads", "1"])
     assert failed.stat().st_mtime_ns == before, "repeated without --retry"
-    main([str(plan), "--out", str(out), "--threads", "1", "--retry"])
+    with pytest.raises(RunError, match="1 failed"):
+        main([str(plan), "--out", str(out), "--threads", "1", "--retry"])
     assert failed.stat().st_mtime_ns != before
 
 
 def test_missing_data_fail_their_runs_alone(plan: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     plan.write_text(SMALL + '[[grid]]\nepochs = 1\ndataset = "mvtec"\ndepth = 4\n')
-    main([str(plan), "--out", str(tmp_path / "out"), "--threads", "1", "--data-dir", str(tmp_path / "data")])
+    with pytest.raises(RunError, match=r"found 1 failed, such as .* \(--category: expected a folder"):
+        main([str(plan), "--out", str(tmp_path / "out"), "--threads", "1", "--data-dir", str(tmp_path / "data")])
     found = rows(tmp_path / "out")
     assert [row["status"] for row in found] == ["done"] * 4 + ["failed"]
     assert "--category: expected a folder" in found[4]["error"]
@@ -218,7 +225,8 @@ def test_progress_counts_and_expects_an_end(plan: Path, tmp_path: Path, monkeypa
     progress = Progress(records, runs, enabled=True)
     (out / ".running-0").write_text("\n".join(run.name for run in runs[:2]))
     assert progress.text() == "running 2, left 4"
-    main([str(plan), "--out", str(out), "--threads", "1"])
+    with pytest.raises(RunError, match="1 failed"):
+        main([str(plan), "--out", str(out), "--threads", "1"])
     (out / ".running-0").write_text("\n".join(run.name for run in runs))
     monkeypatch.setattr(time, "monotonic", lambda: progress.start + 100)
     records.update(runs[:3])

@@ -68,6 +68,11 @@ def load_split(config: RunConfig, data_dir: str | None) -> Split:
     return subset(dataclasses.replace(split, masks=masks, folder=read_from), config)
 
 
+def data_key(config: RunConfig) -> tuple[Any, ...]:
+    """Configs with equal keys train on the same data."""
+    return tuple(getattr(config, name) for name in READ_BY_DATA)
+
+
 class Splits:
     """The data of many configs: loaded once, kept on `device` while they are in use by a sweep."""
 
@@ -80,7 +85,7 @@ class Splits:
 
     def __call__(self, config: RunConfig) -> Split:
         """As :func:`load_split`, on the device."""
-        key = tuple(getattr(config, name) for name in READ_BY_DATA)
+        key = data_key(config)
         if key not in self._kept:
             if len(self._kept) >= self.KEPT:
                 self._kept.pop(next(iter(self._kept)))

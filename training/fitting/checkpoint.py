@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import pickle
 import warnings
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from training.data.config import RunConfig, config_from_dict, told_apart_by
 from training.data.splits import Split
-from training.runtime.command import InputError, whole_file
+from training.runtime.command import InputError, write_whole
 
 FORMAT = "landscape-checkpoint"
 VERSION = 1
@@ -62,7 +63,10 @@ def take(config: RunConfig, epoch: int, model: nn.Module, metrics: dict[str, Any
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write `checkpoint` to `path`, under a temporary name first, so that a kill leaves the old file whole."""
+    """Write `checkpoint` to `path`, under a temporary name first, so that a kill leaves the old file whole.
+
+    Raises WriteError if it cannot be written.
+    """
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -75,8 +79,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "data_dir": checkpoint.data_dir,
         "digest": checkpoint.digest,
     }
-    with whole_file(path) as temporary:
-        torch.save(content, temporary)
+    write_plain(path, content)
+
+
+def write_plain(path: Path, content: Any) -> None:
+    """`torch.save`, whole or not at all; in memory first, as on a full disk torch only says that something failed."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

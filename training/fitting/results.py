@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.data.config import RunConfig
-from training.runtime.command import InputError, write_whole
+from training.runtime.command import InputError, write_whole, writing
 
 if TYPE_CHECKING:
     from training.data.splits import Split
     from training.fitting.run import Evaluation
+
+
+def make_run_folder(folder: Path) -> None:
+    """Make the folder of a sweep's run; WriteError where the sweep's own folder is gone, which is not made again."""
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
 
 
 def make_folder(folder: Path) -> None:
@@ -33,22 +39,36 @@ def is_complete(config: RunConfig, metrics: dict[str, Any]) -> bool:
 
 
 def write_results(folder: Path, evaluation: "Evaluation", history: list[dict[str, Any]], split: "Split") -> None:
-    """Write checkpoint.pt, metrics.json, scores.csv and history.csv, each whole or not at all."""
+    """Write checkpoint.pt, history.csv, scores.csv and metrics.json, each whole or not at all, in this order.
+
+    The checkpoint is first, since nothing else is as dear; metrics.json, with the checkpoint's digest, is last: where
+    both are there and belong together, so is the rest (:func:`is_written`). Raises WriteError, naming the file.
+    """
     from training.fitting.checkpoint import save_checkpoint
 
     if split.targets is None:
         header, truth, values = ("id", "label", "score"), split.labels.astype(int).tolist(), evaluation.scores.tolist()
     else:
         header, truth, values = ("id", "digit", "predicted"), split.classes, evaluation.scores.int().tolist()
-    write_whole(folder / "scores.csv", csv_text([header, *zip(split.ids, truth, values, strict=True)]))
+    save_checkpoint(evaluation.checkpoint, folder / "checkpoint.pt")
     write_whole(folder / "history.csv", csv_text([tuple(history[0]), *(tuple(row.values()) for row in history)]))
+    write_whole(folder / "scores.csv", csv_text([header, *zip(split.ids, truth, values, strict=True)]))
     about = {
         "config": dataclasses.asdict(evaluation.checkpoint.config),
         "digest": evaluation.checkpoint.digest,
         "data_digest": split.digest,
     }
     write_whole(folder / "metrics.json", json.dumps({**evaluation.checkpoint.metrics, **about}, indent=1) + "\n")
-    save_checkpoint(evaluation.checkpoint, folder / "checkpoint.pt")
+
+
+def is_written(folder: Path, digest: str) -> bool:
+    """Whether the files of the checkpoint with this digest are all there, not only the checkpoint."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    others = all((folder / name).is_file() for name in ("history.csv", "scores.csv"))
+    return others and isinstance(metrics, dict) and metrics.get("digest") == digest
 
 
 def csv_text(rows: Sequence[Sequence[Any]]) -> str:

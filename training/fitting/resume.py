@@ -4,23 +4,21 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from training.data.config import RunConfig, with_later_fields
 from training.data.splits import Split
-from training.fitting.checkpoint import read_plain
+from training.fitting.checkpoint import read_plain, write_plain
 from training.fitting.engine import Snapshot
-from training.runtime.command import InputError, whole_file
+from training.fitting.results import make_run_folder
+from training.runtime.command import InputError
 
 NAME = "resume.pt"
 
 
 def keep_state(folder: Path, config: RunConfig, split: Split, state: Snapshot, history: list[dict[str, Any]]) -> None:
     """Write the state of a run and its history so far into its folder, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_run_folder(folder)
     content = {"config": dataclasses.asdict(config), "data": split.digest, "state": state, "history": history}
-    with whole_file(folder / NAME) as temporary:
-        torch.save(content, temporary)
+    write_plain(folder / NAME, content)
 
 
 def kept_state(folder: Path, config: RunConfig, split: Split) -> tuple[Snapshot | None, list[dict[str, Any]]]:

@@ -7,6 +7,7 @@ from torch import nn
 
 from training.fitting import checkpoint
 from training.fitting.checkpoint import load_checkpoint, save_checkpoint
+from training.fitting.results import make_run_folder
 from training.fitting.run import Run
 from training.runtime.command import InputError
 
@@ -42,7 +43,7 @@ class Trajectory:
                 f"{folder}: expected a run that has saved its trajectory from its beginning, found one in its middle "
                 "without; leave out --save-every, or choose another --out"
             )
-        (folder / NAME).mkdir(exist_ok=True)
+        make_run_folder(folder / NAME)
 
     def __call__(self, run: Run, model: Callable[[], nn.Module]) -> None:
         """See to `run` after an update, or before its first; `model` gives its model as it stands."""

@@ -2,14 +2,17 @@
 
 A command is `main(argv) -> None` wrapped by :func:`command`. Unusable input is raised as :class:`InputError` from a
 `check_*` helper and ends as one line on stderr and exit status 2; a run that had to stop is a
-:class:`RunError`, status 1. Any other exception is a bug and keeps its traceback.
+:class:`RunError`, status 1, a file that could not be written among them. Any other exception is a bug and keeps its
+traceback.
 """
 
+import errno
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +23,16 @@ class InputError(ValueError):
     """Input that cannot be used. The message is one line: what, where, expected, found, remedy."""
 
 
+class AgreedError(InputError):
+    """Unusable input that all ranks raise in step: what one raises alone would leave the others waiting."""
+
+
 class RunError(RuntimeError):
     """A run that could not go on, such as a loss that is not finite. The message is one line."""
+
+
+class WriteError(RunError):
+    """A file that could not be written. The message is one line that names it, not what it is called meanwhile."""
 
 
 def launched_rank() -> int:
@@ -111,21 +122,71 @@ def make_parent(path: Path) -> None:
         raise InputError(f"--out {path}: expected a folder that can be written, found {error.strerror}") from None
 
 
+#: in the names of files that are not yet whole: this project's own, so that nobody else's is written over
+TEMPORARY = ".landscape-new"
+#: what a disk answers that has no room or cannot be reached, whatever a library makes of it
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
+
+
+@contextmanager
+def writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Raise WriteError, which names `path`, for what keeps it from being written, under the name `temporary` first.
+
+    Errors that say which other file they are of, and all that no disk is behind, pass as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = refusal_of(error)
+        names = [name for name in (found.filename, found.filename2) if name is not None] if found else []
+        if found is None or not all(str(name) in (str(path), str(temporary)) for name in names):
+            raise
+        reason = found.strerror or one_line(found)
+        raise WriteError(
+            f"{path}: expected a file that can be written, found {reason}; what was there before stays: see to that, "
+            "and run the same command again"
+        ) from None
+
+
+def refusal_of(error: BaseException) -> OSError | None:
+    """The answer of a disk that `error` is, or is made of; None if there is none behind it."""
+    if isinstance(error, OSError):
+        return error
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(error, InputError | RunError):
+        if isinstance(behind, OSError) and behind.errno in NO_ROOM:
+            return behind
+        behind = behind.__cause__ or behind.__context__
+    return None
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed to it at the end, or removed if that fails."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    """A temporary path beside `path` to write to; renamed to it once it is on the disk, or removed if that fails.
+
+    Raises WriteError, naming `path`, if it cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{TEMPORARY}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(path, temporary):
+            temporary.unlink(missing_ok=True)  # what a kill left, or a link, which would be followed
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())  # some disks say only now that they are full
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+def write_whole(path: Path, text: str | bytes) -> None:
+    """Write `text`, as UTF-8 on every machine, to `path`, whole or not at all; WriteError if that fails.
+
+    What UTF-8 cannot say, a byte of a file's name that is none of it, is written as an escape, `\\udcff`.
+    """
+    content = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
     with whole_file(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_bytes(content)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -151,26 +212,42 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
         # Threads that wait for each other sleep: spinning ones stall each other wherever something else runs too.
         # Read when torch is first imported, which commands do after this.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name that it cannot say ends nothing
+        status = _status_of(main, argv)
         try:
-            main(argv)
-        except InputError as error:
-            if launched_rank() == 0:
-                print(f"error: {error}", file=sys.stderr)
-            return 2
-        except RunError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+            sys.stdout.flush()
         except OSError as error:
-            print(f"error: {one_line(error)}", file=sys.stderr)
-            return 2
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            print(f"error: {one_line(error)}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return 130
-        return 0
+            # What is still unwritten would be tried, and complained about, once more at the interpreter's end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if status == 0:
+                print(f"error: standard output: {one_line(error)}", file=sys.stderr)
+                return 1
+        return status
 
     return run
+
+
+def _status_of(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
+    """Run `main` to its end; the exit status, with one line on stderr where it is not 0."""
+    try:
+        main(argv)
+    except InputError as error:
+        if launched_rank() == 0:
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -9,10 +9,11 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
-from training.runtime.command import InputError, is_out_of_memory, one_line
+from training.runtime.command import AgreedError, InputError, RunError, is_out_of_memory, one_line
 
 Result = TypeVar("Result")
 Task = Any
@@ -77,7 +78,7 @@ def local_ranks(comm: Any | None) -> tuple[int, int, set[int]]:
 
 
 def together(comm: Any | None, prepare: Callable[[], Result]) -> Result:
-    """`prepare()` on every rank; if any rank's input is unusable, all raise the first such rank's InputError."""
+    """`prepare()` on every rank; if any rank's input is unusable, all raise the first such rank's as AgreedError."""
     if comm is None:
         return prepare()
     result, problem = None, None
@@ -89,7 +90,7 @@ def together(comm: Any | None, prepare: Callable[[], Result]) -> Result:
         stop_all(comm, error)
     problems = [text for text in comm.allgather(problem) if text is not None]
     if problems:
-        raise InputError(problems[0])
+        raise AgreedError(problems[0])
     return result  # type: ignore[return-value]
 
 
@@ -115,6 +116,19 @@ def farm(
         stop_all(comm, error)
 
 
+@contextmanager
+def one_fate(comm: Any | None) -> Iterator[None]:
+    """End all ranks with what is raised on one of them, but for an AgreedError, which all raise."""
+    try:
+        yield
+    except AgreedError:
+        raise
+    except BaseException as error:
+        if comm is None or comm.size == 1:
+            raise
+        stop_all(comm, error)
+
+
 def stop_all(comm: Any, error: BaseException) -> NoReturn:
     """End all ranks with one message and status: others may be waiting for this one for ever."""
     from mpi4py import MPI
@@ -123,7 +137,7 @@ def stop_all(comm: Any, error: BaseException) -> NoReturn:
         time.sleep(0.5 if comm.rank else 1)  # if several ranks fail, let one message, the root's, be the only one
     if isinstance(error, KeyboardInterrupt):
         comm.Abort(130)
-    if not isinstance(error, (MPI.Exception, InputError, OSError)) and not is_out_of_memory(error):
+    if not isinstance(error, (MPI.Exception, InputError, RunError, OSError)) and not is_out_of_memory(error):
         traceback.print_exception(error)
     print(f"error: rank {comm.rank}: {one_line(error)}", file=sys.stderr)
     sys.stderr.flush()

@@ -48,7 +48,7 @@ def read_plan(path: Path, changes: Sequence[str] = ()) -> list[PlannedRun]:
     Raises InputError for a file that cannot be read, unknown settings or values, and runs listed twice.
     """
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a sweep's TOML file, found none: {error}") from None
     except tomllib.TOMLDecodeError as error:

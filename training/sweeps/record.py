@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from training.data.config import RunConfig, with_later_fields
-from training.fitting.results import csv_text, is_complete
-from training.runtime.command import InputError, write_whole
+from training.fitting.results import csv_text, is_complete, make_run_folder
+from training.runtime.command import InputError, RunError, write_whole
 from training.sweeps.plan import PlannedRun
 
 MEASURED = (
@@ -47,7 +47,7 @@ class Records:
     def __init__(self, folder: Path, runs: Sequence[PlannedRun], known: Path | None = None):
         self.folder = folder
         self.runs = runs
-        self._known = known_rows(known, runs) if known else {}
+        self.known = known_rows(known, runs) if known else {}
         self.results = folder / "results.csv"
         self._rows: dict[str, list[Any]] = {}
         self._histories: dict[str, list[list[Any]]] = {}
@@ -79,6 +79,21 @@ class Records:
         if time.monotonic() - self._written > WRITE_EVERY:
             self.write()
 
+    def check_all_done(self) -> None:
+        """Raise RunError, naming one and why, unless all runs are done, by what their folders hold now."""
+        for run in self.runs:
+            self._states[run.name] = self._look(run)
+        failed = [run for run in self.runs if self.state(run) is State.FAILED]
+        missing = [run for run in self.runs if self.state(run) is State.LEFT]
+        if failed or missing:
+            first = (missing or failed)[0]
+            why = "has no results" if missing else self._rows[first.name][COLUMNS.index("error")]
+            counts = [f"{len(runs)} {what}" for runs, what in ((failed, "failed"), (missing, "missing")) if runs]
+            raise RunError(
+                f"{self.results}: expected {len(self.runs)} runs done, found {' and '.join(counts)}, such as "
+                f"{first.name} ({why}); {'start it again' if missing else '--retry trains failed runs again'}"
+            )
+
     def running(self) -> int:
         """Runs being trained now, on all ranks."""
         names = [name for file in self.folder.glob(".running-*") for name in read_lines(file)]
@@ -93,8 +108,8 @@ class Records:
         self._written = time.monotonic()
 
     def _look(self, run: PlannedRun) -> State:
-        if run.name in self._known:
-            self._rows[run.name], self._histories[run.name] = self._known[run.name]
+        if run.name in self.known:
+            self._rows[run.name], self._histories[run.name] = self.known[run.name]
             return State.DONE
         folder = self.folder / run.name
         config = list(vars(run.config).values())
@@ -141,7 +156,7 @@ def known_rows(path: Path, runs: Sequence[PlannedRun]) -> dict[str, tuple[list[A
 def dict_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a CSV file by column; InputError if it is none or lacks a column."""
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InputError(f"{path}: expected a table that training.sweep wrote, found none that can be read") from None
@@ -152,7 +167,7 @@ def dict_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
 
 def write_failure(folder: Path, run: PlannedRun, error: str) -> None:
     """Record in the run's folder that it failed, and why."""
-    (folder / run.name).mkdir(parents=True, exist_ok=True)
+    make_run_folder(folder / run.name)
     content = {"config": vars(run.config), "error": error}
     write_whole(folder / run.name / FAILURE, json.dumps(content, indent=1) + "\n")
 
@@ -169,14 +184,14 @@ def check_same(folder: Path, metrics: dict[str, Any], config: RunConfig) -> None
 
 def history_rows(name: str, path: Path) -> list[list[Any]]:
     """The rows of a run's history.csv in this module's columns, headed by its name."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return [[name, *(row.get(column, "") for column in HISTORY)] for row in csv.DictReader(file)]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file, or None if there is none that can be read."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
@@ -185,7 +200,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def read_lines(path: Path) -> list[str]:
     """The lines of a file that may vanish at any moment."""
     try:
-        return path.read_text().splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
 

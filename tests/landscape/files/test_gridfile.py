@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from landscape.files.grid import Grid, empty_grid, parse_axis, read_grid
-from landscape.files.gridfile import GridWriter, lock_path
+from landscape.files.gridfile import GridWriter
 from landscape.surface import main
 from tests.conftest import BIN, ROOT, run_python
 from tests.grids import same_content
 from tests.processes import left_over, until
 from training.runtime.command import InputError
+from training.runtime.lock import lock_path
 
 
 def grid(seed: int = 0):

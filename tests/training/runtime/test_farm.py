@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, run_python
+from tests.conftest import run_python
 from training.runtime import farm as module
 from training.runtime.command import InputError
 from training.runtime.device import choose_device
 from training.runtime.farm import farm, together, world
 
-MPI_SCRIPT = ROOT / "tests" / "mpi" / "farm_script.py"
+MPI_SCRIPT = ("-m", "tests.mpi.farm_script")
 
 
 def test_alone_every_task_is_stored_once_in_order() -> None:
@@ -36,14 +36,14 @@ def test_results_are_stored_while_others_are_computed(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_over_ranks_every_task_is_stored_once_by_the_root(ranks: int) -> None:
-    done = run_python(MPI_SCRIPT, "count", ranks=ranks)
+    done = run_python(*MPI_SCRIPT, "count", ranks=ranks)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"stored 200 tasks, {ranks} ranks computed"]
 
 
 def test_a_slow_root_makes_nobody_wait() -> None:
     """Rank 0 needs four times as long for a task; the other takes four times as many, and waits for less than one."""
-    done = run_python(MPI_SCRIPT, "slow-root", ranks=2)
+    done = run_python(*MPI_SCRIPT, "slow-root", ranks=2)
     assert done.returncode == 0, done.stderr
     assert "balanced" in done.stdout
 
@@ -54,7 +54,7 @@ def test_a_failure_on_one_rank_ends_all_with_its_message(kind: str, rank: int) -
     if kind == "store" and rank == 1:
         pytest.skip("only the root stores")
     start = time.monotonic()
-    done = run_python(MPI_SCRIPT, "fail", kind, rank, ranks=3)
+    done = run_python(*MPI_SCRIPT, "fail", kind, rank, ranks=3)
     assert time.monotonic() - start < 20
     assert done.returncode != 0
     assert f"error: rank {rank}: " in done.stderr
@@ -63,7 +63,7 @@ def test_a_failure_on_one_rank_ends_all_with_its_message(kind: str, rank: int) -
 
 
 def test_unusable_input_on_one_rank_ends_all_with_one_line() -> None:
-    done = run_python(MPI_SCRIPT, "prepare", ranks=3)
+    done = run_python(*MPI_SCRIPT, "prepare", ranks=3)
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("error")] == ["error: rank 1 lacks its file"]
 
