@@ -10,6 +10,7 @@ import tyro
 from analysis.measures.settings import Settings, check_settings
 from analysis.measures.sharpness_files import Report, Table, Task, sweep_tasks, write_report
 from training.runtime.command import InputError, check_out, command, make_parent, parse
+from training.runtime.kinds import REPORT, SHARPNESS
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def check_arguments(arguments: Arguments) -> None:
     """InputError for options that exclude each other or make no sense."""
     check_settings(arguments.settings)
-    check_out(arguments.out)
+    check_out(arguments.out, REPORT, SHARPNESS)
     if sum((bool(arguments.ckpt), arguments.sweep is not None, bool(arguments.problem))) != 1:
         raise InputError("--ckpt, --sweep, --problem: expected one of them, found none or several")
     if arguments.out.suffix not in (".json", ".csv"):

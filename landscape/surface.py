@@ -8,6 +8,7 @@ from typing import Any
 from landscape.arguments import Arguments, check_settings
 from landscape.directions.axes import Axes
 from training.runtime.command import InputError, check_out, command, parse
+from training.runtime.kinds import GRID
 
 DESCRIPTION = """Evaluate metrics on a plane or a line through a model's weights: filter-normalized random directions,
 towards other models, along a training trajectory, or the Hessian's eigenvectors.
@@ -43,7 +44,7 @@ def check_arguments(arguments: Arguments) -> Axes:
         raise InputError(
             "--ckpt, --problem: expected one of them, found " + ("both" if arguments.problem else "neither")
         )
-    check_out(arguments.out)
+    check_out(arguments.out, GRID)
     return check_settings(arguments, arguments.x, arguments.y)
 
 

@@ -113,9 +113,9 @@ def probe_to_folder(
 ) -> None:
     from tqdm import tqdm
 
-    from training.fitting.results import make_folder, write_results
+    from training.fitting.results import RUN_FILES, make_folder, write_results
 
-    make_folder(folder)
+    make_folder(folder, RUN_FILES)
     history: list[dict[str, Any]] = []
     with tqdm(desc=f"probe ({config.loss})", total=config.epochs, unit="epoch", disable=None) as bar:
         for evaluation in probe(parent, config, split, device):

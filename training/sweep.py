@@ -82,7 +82,7 @@ def show(runs: Sequence[PlannedRun], records: Records) -> None:
 def sweep(arguments: Arguments, runs: Sequence[PlannedRun], records: Records) -> None:
     """Train what is left of `runs`; collective over the launched ranks."""
     from training.fitting.engine import together_key
-    from training.fitting.results import make_folder
+    from training.fitting.results import SWEEP_FILES, make_folder
     from training.runtime.device import choose_device, use_threads
     from training.runtime.farm import farm, local_ranks, rank_of, together, world
     from training.sweeps.progress import Progress
@@ -94,7 +94,7 @@ def sweep(arguments: Arguments, runs: Sequence[PlannedRun], records: Records) ->
     def prepare() -> "torch.device":
         use_threads(arguments.threads, ranks, cores)
         if root:
-            make_folder(arguments.out)
+            make_folder(arguments.out, SWEEP_FILES)
             records.load(arguments.retry)
         return choose_device(arguments.device, local, ranks)
 

@@ -93,11 +93,11 @@ def train_to_folder(
     from tqdm import tqdm
 
     from training.fitting.fit import train
-    from training.fitting.results import make_folder, write_results
+    from training.fitting.results import RUN_FILES, make_folder, write_results
     from training.fitting.resume import forget_state, kept_state
     from training.fitting.trajectory import Trajectory
 
-    make_folder(folder)
+    make_folder(folder, RUN_FILES)
     what = {"mvtec": config.category, "folder": "images"}.get(config.dataset, config.normal)
     name = f"{config.loss}, {'all digits' if config.task == 'classify' else what}"
     bar = tqdm(desc=f"training ({name})", total=config.epochs, unit="epoch", disable=None)

@@ -291,5 +291,5 @@ def open_file(path: Path) -> h5py.File:
 
 def damaged(path: Path) -> InputError:
     return InputError(
-        f"{path}: expected a grid file, found a damaged or foreign file; delete it or choose another path"
+        f"{path}: expected a grid file, found a damaged or foreign file; choose another"
     )
