@@ -9,7 +9,7 @@ import tyro
 
 from analysis.measures.settings import Settings, check_settings
 from analysis.measures.sharpness_files import Report, Table, Task, sweep_tasks, write_report
-from training.runtime.command import InputError, check_out, command, make_parent, parse
+from training.runtime.command import InputError, check_out, command, make_parent, parse, users_code
 from training.runtime.kinds import REPORT, SHARPNESS
 
 if TYPE_CHECKING:
@@ -197,7 +197,8 @@ def config_of(path: Path) -> dict[str, Any]:
 def report_of(problem: "Problem", settings: Settings, name: str, device: "torch.device") -> Report:
     from analysis.measures.measuring import measure
 
-    found = measure(problem, settings, device)
+    with users_code():
+        found = measure(problem, settings, device)
     return Report(
         name,
         stored(settings),

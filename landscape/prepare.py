@@ -13,7 +13,7 @@ from landscape.arguments import Arguments
 from landscape.directions.axes import AutoAxis, Axes, is_point
 from landscape.directions.normalization import Direction
 from landscape.directions.planes import Planes, Setting, axes_on, directions_digest, notes_on, planes_of
-from landscape.engine.batchnorm import check_statistics
+from landscape.engine.batchnorm import check_statistics, check_weights
 from landscape.engine.evaluate import Evaluator
 from landscape.engine.metrics import resolve_metrics
 from landscape.engine.precision import PRECISIONS
@@ -54,6 +54,7 @@ def prepare(arguments: Arguments, axes: Axes, comm: Any | None, problem: Problem
         device = choose_device(arguments.device, rank, ranks)
         loaded = problem or load_problem(arguments)
         check_statistics(loaded.model)
+        check_weights(loaded.model, loaded.name)
         return device, loaded, resolve_metrics(loaded, [name for name in arguments.metrics.split(",") if name])
 
     device, loaded, metrics = together(comm, load)  # all are known to be usable before the root makes planes for all

@@ -290,6 +290,4 @@ def open_file(path: Path) -> h5py.File:
 
 
 def damaged(path: Path) -> InputError:
-    return InputError(
-        f"{path}: expected a grid file, found a damaged or foreign file; choose another"
-    )
+    return InputError(f"{path}: expected a grid file, found a damaged or foreign file; choose another")

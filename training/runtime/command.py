@@ -8,6 +8,7 @@ A command is `main(argv) -> None` wrapped by :func:`command`. Unusable input is 
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -189,6 +190,24 @@ def one_line(error: BaseException) -> str:
     return f"out of memory: {text}" if is_out_of_memory(error) else text
 
 
+@contextmanager
+def users_code() -> Iterator[None]:
+    """Around calls of code that a user brings: what ends it keeps its frames, an OSError or SystemExit too.
+
+    By itself an OSError is a file that a command could not use, one line, and a SystemExit the end that was asked for.
+    """
+    try:
+        yield
+    except (OSError, SystemExit) as error:
+        error.__dict__["is_users"] = True
+        raise
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether `error` came out of :func:`users_code`."""
+    return bool(error.__dict__.get("is_users"))
+
+
 def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
     """Turn `main` into a command that returns an exit status: 0 done, 2 unusable input (one line on stderr)."""
 
@@ -206,7 +225,12 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
         except RunError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        except OSError as error:
+        except (OSError, SystemExit) as error:
+            if is_users(error):
+                traceback.print_exception(error)
+                return 1
+            if isinstance(error, SystemExit):
+                raise
             print(f"error: {one_line(error)}", file=sys.stderr)
             return 2
         except (MemoryError, RuntimeError) as error:
