@@ -18,6 +18,7 @@ from landscape.engine.evaluate import Evaluator
 from landscape.engine.metrics import resolve_metrics
 from landscape.engine.precision import PRECISIONS
 from landscape.files.grid import Axis, Grid, empty_grid, read_grid
+from landscape.files.integrity import check_meta
 from landscape.problem.metric import Metric
 from landscape.problem.params import dtype_of
 from landscape.problem.problem import PERMUTATION_SEED, Problem
@@ -105,6 +106,7 @@ def make_grid(arguments: Arguments, ready: Ready, axes: list[Axis], ranges: dict
         meta["ranges"] = ranges
     if ready.found.meta:
         meta["plane"] = {**ready.found.meta, "notes": notes_on(ready.found, ready.setting, x, y)}
+    check_meta(json.loads(json.dumps(meta)), "Problem.meta")
     grid = empty_grid(x, y, [metric.name for metric in ready.metrics], arguments.planes, meta)
     grid.paths = ready.found.paths
     return grid

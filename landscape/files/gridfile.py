@@ -16,7 +16,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.files.grid import Floats, Grid, damaged, open_file, read_grid, write_new
+from landscape.files.grid import DIGEST, Floats, Grid, damaged, open_file, read_grid, write_new
+from landscape.files.integrity import digest_of_grid
 from landscape.files.store import GridStore, Index
 from training.runtime.command import InputError
 
@@ -94,6 +95,10 @@ class GridWriter(GridStore):
         raise OSError(f"{self.path}: expected the file that this run writes, found it removed or replaced; start again")
 
     def close(self) -> None:
+        """End writing; a finished file gets its digest, by which readers see whether a byte has changed since."""
+        if self.grid.done.all() and DIGEST in self.places:
+            with suppress(OSError):  # a full disk, or a file that is gone, has been told of already
+                _write_at(self.file, self.places[DIGEST].offset, bytes.fromhex(digest_of_grid(self.grid)))
         self.file.close()
         self._unlock()
 
@@ -185,10 +190,10 @@ def _create(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> None
 def _places(path: Path) -> dict[str, Place]:
     """Where in the file the elements of each data set to be written lie."""
     places = {}
-    with open_file(path) as file:
+    with open_file(path, looked_through=True) as file:
         kinds = ("metrics", "stderr", "interpolation_error", "interpolation_limit")
         names = [f"{kind}/{name}" for kind in kinds for name in file.get(kind, ())]
-        for name in (*names, "evaluated", "done"):
+        for name in (*names, "evaluated", "done", *([DIGEST] if DIGEST in file else [])):
             offset = file[name].id.get_offset()
             if offset is None:  # in chunks, or not allocated: not made by `write_new`
                 raise damaged(path)
