@@ -11,6 +11,7 @@ import tyro
 
 from analysis.rows.formats import TABLE_FORMATS, FormatName, Table, comma_separated
 from training.runtime.command import InputError, command, make_parent, parse, write_whole
+from training.runtime.kinds import TABLES
 
 if TYPE_CHECKING:
     from analysis.relation.differences import Difference, Pairs
@@ -65,6 +66,8 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "analysis.compare", DESCRIPTION)
     check_numbers(arguments)
+    if arguments.out:
+        make_parent(arguments.out, *([TABLES["measure", "pairs", "digits"]] if arguments.out.suffix == ".csv" else []))
     from analysis.relation.differences import differences, pair
     from analysis.relation.measured import read_checkpoints
 
@@ -74,8 +77,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = difference_table(found, pairs, arguments)
     text = TABLE_FORMATS[arguments.format](table)
     rows = [numbers(one, arguments) for one in found]
-    if arguments.out:
-        make_parent(arguments.out)
     print(json_text(rows, table.notes) if arguments.json else text, end="")
     if arguments.out:
         write_whole(arguments.out, wide_table(rows) if arguments.out.suffix == ".csv" else text)

@@ -10,6 +10,7 @@ import tyro
 from analysis.rows.formats import comma_separated
 from analysis.rows.jumps import COLUMNS, WAYS, jump
 from training.runtime.command import InputError, command, make_parent, parse, write_whole
+from training.runtime.kinds import TABLES
 
 DESCRIPTION = """Score the checkpoints of trajectories as they are, with batch norm estimated anew, and as means.
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("runs: expected one or more folders that training.train --save-every wrote, found none")
     if arguments.averaged < 1:
         raise InputError(f"--averaged: expected at least 1 checkpoint, found {arguments.averaged}")
-    make_parent(arguments.out)
+    make_parent(arguments.out, TABLES["run", "loss", "lamp_scale", ..., "updates"])
     from analysis.measures.steadiness import points
     from training.fitting.checkpoint import load_checkpoint
     from training.fitting.origin import data_of

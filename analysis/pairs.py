@@ -23,6 +23,7 @@ from analysis.rows.results import (
 )
 from training.data.config import DIGIT_SETS
 from training.runtime.command import InputError, check_out, command, make_parent, parse, write_whole
+from training.runtime.kinds import table_kind
 
 if TYPE_CHECKING:
     from analysis.rows.scores import RunScores
@@ -73,8 +74,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--resamples: expected at least 100, found {arguments.resamples}")
     if arguments.seed < 0:
         raise InputError(f"--seed: expected at least 0, found {arguments.seed}")
-    check_out(arguments.out.with_name(f"{arguments.out.name}_pairs.csv") if arguments.out.name else arguments.out)
+    if not arguments.out.name:
+        check_out(arguments.out)
     names = [arguments.out.with_name(f"{arguments.out.name}_{what}.csv") for what in ("pairs", "averages")]
+    for name, columns in zip(names, (PAIR_COLUMNS[:3], AVERAGE_COLUMNS[:4]), strict=True):
+        check_out(name, table_kind(list(columns)))
     source = arguments.folder / "results.csv"
     selection = Selection(arguments.where, arguments.tune, arguments.tune_by)
     runs = select(read_runs(source), selection, lambda run: run.trouble or run.last)

@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 
 from training.runtime.command import InputError, command, make_parent, parse_one_of, whole_file
+from training.runtime.kinds import npz_kind
 
 DESCRIPTION = """Compute what a figure draws, as an NPZ file.
 
@@ -65,14 +66,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 def fig2(arguments: Fig2) -> dict[str, np.ndarray]:
     if arguments.points < 2:
         raise InputError(f"--points: expected at least 2, found {arguments.points}")
-    make_parent(arguments.out)
+    make_parent(arguments.out, npz_kind("residual"))
     return fig2_curves(arguments.points)
 
 
 def fig4(arguments: Fig4) -> dict[str, np.ndarray]:
     if arguments.seed < 0:
         raise InputError(f"--seed: expected at least 0, found {arguments.seed}")
-    make_parent(arguments.out)
+    make_parent(arguments.out, npz_kind("input"))
     from analysis.pictures.reconstructions import fig4_panels
     from training.runtime.device import use_threads
 

@@ -11,6 +11,7 @@ import tyro
 
 from analysis.rows.formats import TABLE_FORMATS, FormatName, Table, comma_separated
 from training.runtime.command import InputError, command, make_parent, parse, write_whole
+from training.runtime.kinds import TABLES
 
 if TYPE_CHECKING:
     from analysis.relation.measured import Checkpoints
@@ -60,6 +61,10 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "analysis.relate", DESCRIPTION)
     check_numbers(arguments)
+    if arguments.out:
+        make_parent(
+            arguments.out, *([TABLES["measure", "statistic", "value"]] if arguments.out.suffix == ".csv" else [])
+        )
     from analysis.relation.measured import read_checkpoints
     from analysis.relation.relations import hyperparameters, relations
 
@@ -67,8 +72,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = relations(checkpoints, arguments.free, arguments.resamples, arguments.permutations, arguments.seed)
     table = relation_table(found, checkpoints, hyperparameters(checkpoints, arguments.free), arguments)
     text = TABLE_FORMATS[arguments.format](table)
-    if arguments.out:
-        make_parent(arguments.out)
     print(json_text(found, table.notes) if arguments.json else text, end="")
     if arguments.out:
         write_whole(arguments.out, long_table(found) if arguments.out.suffix == ".csv" else text)

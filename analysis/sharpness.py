@@ -10,8 +10,18 @@ import tyro
 from analysis.measures.settings import Settings, check_settings
 from analysis.measures.sharpness_files import Report, Table, Task, sweep_tasks, write_report
 from training.runtime.agreement import agree
-from training.runtime.command import InputError, RunError, check_out, command, make_parent, parse, writing
+from training.runtime.command import (
+    InputError,
+    RunError,
+    check_out,
+    command,
+    make_parent,
+    parse,
+    users_code,
+    writing,
+)
 from training.runtime.farm import local_ranks, one_fate, rank_of
+from training.runtime.kinds import REPORT, SHARPNESS
 from training.runtime.meeting import ALIKE, meet, options_of
 
 if TYPE_CHECKING:
@@ -71,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def check_arguments(arguments: Arguments) -> None:
     """InputError for options that exclude each other or make no sense."""
     check_settings(arguments.settings)
-    check_out(arguments.out)
+    check_out(arguments.out, REPORT, SHARPNESS)
     if sum((bool(arguments.ckpt), arguments.sweep is not None, bool(arguments.problem))) != 1:
         raise InputError("--ckpt, --sweep, --problem: expected one of them, found none or several")
     if arguments.out.suffix not in (".json", ".csv"):
@@ -238,7 +248,8 @@ def config_of(path: Path) -> dict[str, Any]:
 def report_of(problem: "Problem", settings: Settings, name: str, device: "torch.device") -> Report:
     from analysis.measures.measuring import measure
 
-    found = measure(problem, settings, device)
+    with users_code():
+        found = measure(problem, settings, device)
     return Report(
         name,
         stored(settings),

@@ -17,6 +17,7 @@ from analysis.rows.matching import History, first_crossing
 from analysis.rows.results import Run, read_history, read_runs
 from analysis.statistics.paired import MeanInterval, mean_interval
 from training.runtime.command import InputError, command, make_parent, parse, write_whole
+from training.runtime.kinds import TABLES
 
 DESCRIPTION = """Compare every specification of a sweep with its plain L2, task by task: equal epochs and matched fit.
 
@@ -48,9 +49,9 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "analysis.specification", DESCRIPTION)
+    make_parent(arguments.out, TABLES["optimizer", "loss", "lamp_scale"])
     runs = read_runs(arguments.results)
     histories = read_history(arguments.history or beside(arguments.results))
-    make_parent(arguments.out)
     rows = [COLUMNS, *curve(runs, histories, arguments.threshold)]
     write_whole(arguments.out, comma_separated([list(row) for row in rows]))
     print(arguments.out)

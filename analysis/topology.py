@@ -14,6 +14,7 @@ from analysis.pictures.persistence import Floats, Pair, basins, hills
 from analysis.rows.formats import Rows, comma_separated, markdown
 from landscape.files.grid import Grid, read_grid
 from training.runtime.command import InputError, command, make_parent, parse, write_whole
+from training.runtime.kinds import TABLES
 
 DESCRIPTION = """List the basins of a loss surface, and how deep each is: persistent homology of its sublevel sets.
 
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not (math.isfinite(arguments.sigmas) and arguments.sigmas >= 0):
         raise InputError(f"--sigmas: expected a number of at least 0, found {arguments.sigmas:g}")
     if arguments.out:
-        make_parent(arguments.out)
+        make_parent(arguments.out, TABLES["dimension", "birth", "death"])
     grid = read_grid(arguments.surface)
     metric = arguments.metric or next(iter(grid.values))
     values = surface_of(grid, metric, arguments.plane, str(arguments.surface))

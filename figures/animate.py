@@ -56,7 +56,7 @@ def check_arguments(arguments: Arguments) -> None:
     """Raise InputError for a name that is no GIF's, or for frames too fast or too large."""
     if arguments.out.suffix != ".gif":
         raise InputError(f"--out {arguments.out}: expected a name that ends in .gif, found {arguments.out.suffix!r}")
-    make_parent(arguments.out)
+    make_parent(arguments.out, "an animation (GIF)")
     for name, low, high in (("fps", 1, 50), ("dpi", 40, 300)):
         if not low <= getattr(arguments, name) <= high:
             raise InputError(f"--{name}: expected {low:g} to {high:g}, found {getattr(arguments, name):g}")

@@ -46,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "figures.viewer", DESCRIPTION)
     check_surfaces(arguments.surfaces)
     check_page(arguments.out)
+    make_parent(arguments.out, "a page of surfaces")
     script = plotly_script()
     grids = [(str(path), read_grid(path)) for path in arguments.surfaces]
-    make_parent(arguments.out)
     write_whole(arguments.out, page(grids, script))
     print(arguments.out)
 

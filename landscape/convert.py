@@ -21,6 +21,7 @@ from landscape.files.reference import (
     write_reference_directions,
 )
 from training.runtime.command import InputError, command, make_parent, parse, whole_file, write_whole
+from training.runtime.kinds import DIRECTIONS, GRID, SURFACE, TABLES
 
 DESCRIPTION = """Convert a grid file to another layout, or a file of the reference tool (Li et al., 2018) to one.
 
@@ -53,7 +54,9 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "landscape.convert", DESCRIPTION)
     check_arguments(arguments)
-    make_parent(arguments.out)
+    make_parent(arguments.out, WRITTEN[arguments.to])
+    if arguments.to and arguments.directions:
+        make_parent(arguments.directions, DIRECTIONS)
     if arguments.to is None:
         import_reference(arguments)
     else:
@@ -97,7 +100,6 @@ def export_reference(arguments: Arguments, grid: Grid) -> None:
         print(f"{count} values are at most 0: the reference tool takes them for not computed", file=sys.stderr)
     write_reference(arguments.out, to_reference(grid, metric, plane), attributes_of(grid, metric, plane))
     if arguments.directions:
-        make_parent(arguments.directions)
         write_reference_directions(arguments.directions, directions)
 
 
@@ -111,6 +113,14 @@ def export_csv(arguments: Arguments, grid: Grid) -> None:
     names = [arguments.metric] if arguments.metric else list(grid.values)
     write_whole(arguments.out, to_csv(grid, names, arguments.plane))
 
+
+#: --to -> what is written
+WRITTEN = {
+    None: GRID,
+    "reference": SURFACE,
+    "vtk": "a VTK file",
+    "csv": TABLES["plane", "y", "x", "metric", "value"],
+}
 
 EXPORTS: dict[str, Callable[[Arguments, Grid], None]] = {
     "reference": export_reference,

@@ -15,11 +15,12 @@ from landscape.arguments import Arguments
 from landscape.directions.axes import AutoAxis, Axes, is_point
 from landscape.directions.normalization import Direction
 from landscape.directions.planes import Planes, Setting, axes_on, directions_digest, notes_on, planes_of
-from landscape.engine.batchnorm import check_statistics
+from landscape.engine.batchnorm import check_statistics, check_weights
 from landscape.engine.evaluate import Evaluator
 from landscape.engine.metrics import resolve_metrics
 from landscape.engine.precision import PRECISIONS
 from landscape.files.grid import Axis, Grid, empty_grid, read_grid
+from landscape.files.integrity import check_meta
 from landscape.problem.metric import Metric
 from landscape.problem.params import dtype_of
 from landscape.problem.problem import PERMUTATION_SEED, Problem
@@ -58,6 +59,7 @@ def prepare(arguments: Arguments, axes: Axes, comm: Any | None, problem: Problem
         device = choose_device(arguments.device, rank, ranks)
         loaded = problem or load_problem(arguments)
         check_statistics(loaded.model)
+        check_weights(loaded.model, loaded.name)
         return device, loaded, resolve_metrics(loaded, [name for name in arguments.metrics.split(",") if name])
 
     device, loaded, metrics = together(comm, load)  # all are known to be usable before the root makes planes for all
@@ -109,6 +111,7 @@ def make_grid(arguments: Arguments, ready: Ready, axes: list[Axis], ranges: dict
         meta["ranges"] = ranges
     if ready.found.meta:
         meta["plane"] = {**ready.found.meta, "notes": notes_on(ready.found, ready.setting, x, y)}
+    check_meta(json.loads(json.dumps(meta)), "Problem.meta")
     grid = empty_grid(x, y, [metric.name for metric in ready.metrics], arguments.planes, meta)
     grid.paths = ready.found.paths
     return grid

@@ -2,9 +2,11 @@
 
 import dataclasses
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,7 +20,7 @@ from training.data.splits import Split
 from training.fitting.checkpoint import load_checkpoint, load_weights
 from training.fitting.origin import data_of
 from training.models.autoencoder import build_model
-from training.runtime.command import InputError
+from training.runtime.command import InputError, users_code
 
 
 def from_checkpoint(path: Path, data_dir: str | None, max_samples: int = 0) -> Problem:
@@ -80,18 +82,31 @@ def from_factory(name: str, max_samples: int = 0) -> Problem:
     where = f"--problem {name}"
     if not (module_name and function_name):
         raise InputError(f"{where}: expected package.module:factory")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise InputError(f"{where}: expected package.module:factory, found no name of a module")
     sys.path.insert(0, "")
     try:
-        module = importlib.import_module(module_name)
+        with users_code():
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(f"{where}: expected a module that can be imported, found none named {error.name!r}") from None
-    except (TypeError, ValueError):
-        raise InputError(f"{where}: expected package.module:factory, found no name of a module") from None
     factory = getattr(module, function_name, None)
     if not callable(factory):
         raise InputError(f"{where}: expected a function {function_name!r} in {module_name}, found none")
-    problem = factory()
+    check_no_arguments(factory, where)
+    with users_code():
+        problem = factory()
     return completed(problem, where, max_samples, name)
+
+
+def check_no_arguments(factory: Callable[..., Any], where: str) -> None:
+    """Raise InputError unless `factory` can be called without arguments."""
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise InputError(f"{where}: expected a function that is called without arguments, found {error}") from None
+    except ValueError:
+        return  # of code that has no signature
 
 
 def completed(problem: Problem, where: str, max_samples: int = 0, name: str = "") -> Problem:

@@ -9,6 +9,7 @@ from landscape.arguments import Arguments, check_settings
 from landscape.directions.axes import Axes
 from training.runtime.command import InputError, check_out, command, parse
 from training.runtime.farm import one_fate, rank_of
+from training.runtime.kinds import GRID
 from training.runtime.meeting import meet, options_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def check_arguments(arguments: Arguments) -> Axes:
         raise InputError(
             "--ckpt, --problem: expected one of them, found " + ("both" if arguments.problem else "neither")
         )
-    check_out(arguments.out)
+    check_out(arguments.out, GRID)
     return check_settings(arguments, arguments.x, arguments.y)
 
 

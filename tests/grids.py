@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from landscape.files.grid import DIGEST
 from landscape.surface import main
 
 
@@ -22,6 +23,8 @@ def same_content(first: Path, second: Path, rtol: float = 0.0) -> None:
         b.visit(others.append)
         assert names == others
         for name in names:
+            if rtol and name == DIGEST:
+                continue
             if isinstance(a[name], h5py.Dataset):
                 np.testing.assert_allclose(a[name][()], b[name][()], rtol=rtol, atol=0, equal_nan=True)
         for name in set(a.attrs) | set(b.attrs):

@@ -13,6 +13,7 @@ import numpy as np
 
 from training.data.mnist import MNIST, Digits, read_collection
 from training.runtime.command import InputError, command, make_parent, parse, whole_file
+from training.runtime.kinds import npz_kind
 
 SEED = 2024
 TRAIN, TEST = 1000, 200  # images of each digit
@@ -60,7 +61,7 @@ def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw the images, write the file, print its path."""
     options = parse(Options, argv, "training.make_mnist_mini", DESCRIPTION)
-    make_parent(options.out)
+    make_parent(options.out, npz_kind("seed"))
     from training.data.splits import data_folder  # brings torch, which --help does not need
 
     train, test = read_collection(MNIST, data_folder(options.data_dir))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.data.config import DIGIT_SETS, LossName, RunConfig, resolve
+from training.data.config import DIGIT_SETS, LATER_FIELDS, LossName, RunConfig, resolve
 from training.runtime.command import InputError, command, parse
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from training.data.splits import load_split
     from training.fitting.checkpoint import load_checkpoint
     from training.fitting.origin import data_where_trained
-    from training.fitting.results import make_folder
+    from training.fitting.results import RUN_FILES, make_folder
     from training.runtime.device import choose_device, use_threads
     from training.runtime.lock import Lock
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if already_trained(path, config, split):
         check_parent(path, load_checkpoint(path), parent)
     else:
-        make_folder(arguments.out)
+        make_folder(arguments.out, RUN_FILES)
         with Lock(arguments.out):
             probe_to_folder(parent, config, split, device, arguments.out)
     print(path)
@@ -91,7 +91,7 @@ def probe_config(parent: RunConfig, arguments: Arguments) -> RunConfig:
     check_autoencoder(parent, str(arguments.ckpt))
     given = {name: getattr(arguments, name) for name in ("loss", "epochs", "lr", "batch_size", "max_train")}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    plain = {name: getattr(RunConfig, name) for name in ("validation", "augment", "evaluate", "sam_rho", "until_l2")}
+    plain = {name: getattr(RunConfig, name) for name in ("validation", "augment", "evaluate", *LATER_FIELDS)}
     return resolve(dataclasses.replace(parent, **changes, **plain, task="classify"))
 
 

@@ -100,7 +100,7 @@ def show(runs: Sequence[PlannedRun], records: Records) -> None:
 def sweep(arguments: Arguments, runs: Sequence[PlannedRun], records: Records, comm: Any | None) -> None:
     """Train what is left of `runs`; collective over ranks that have met."""
     from training.fitting.engine import together_key
-    from training.fitting.results import make_folder
+    from training.fitting.results import SWEEP_FILES, make_folder
     from training.runtime.device import choose_device, use_threads
     from training.runtime.farm import farm, local_ranks, together
     from training.runtime.lock import Lock
@@ -114,7 +114,7 @@ def sweep(arguments: Arguments, runs: Sequence[PlannedRun], records: Records, co
         device = choose_device(arguments.device, local, ranks)
         if not root:
             return device, None
-        make_folder(arguments.out)
+        make_folder(arguments.out, SWEEP_FILES)
         lock = Lock(arguments.out)
         try:
             records.load(arguments.retry)

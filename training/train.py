@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = resolve(arguments.config)
     check(arguments.save_every >= 0, "--save-every", "a number of updates, or 0 for never", arguments.save_every)
     from training.data.splits import load_split
-    from training.fitting.results import make_folder
+    from training.fitting.results import RUN_FILES, make_folder
     from training.fitting.trajectory import check_trajectory
     from training.runtime.device import choose_device, use_threads
     from training.runtime.lock import Lock
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     split = load_split(config, arguments.data_dir)
     path = arguments.out / "checkpoint.pt"
     if not already_trained(path, config, split):
-        make_folder(arguments.out)
+        make_folder(arguments.out, RUN_FILES)
         with Lock(arguments.out):
             if not already_trained(path, config, split):  # by another process, since we looked
                 train_to_folder(config, split, device, arguments.out, arguments.save_every)

@@ -44,7 +44,7 @@ def score_text(grid: Grid) -> str:
     known.
     """
     scores = grid.meta.get("checkpoint_metrics", {})
-    if "auroc" in scores:
+    if {"auroc", "auroc_low", "auroc_high"} <= set(scores):
         return f"AUROC {scores['auroc']:.3f} [{scores['auroc_low']:.3f}, {scores['auroc_high']:.3f}]"
     if "accuracy" not in scores:
         return ""

@@ -11,7 +11,8 @@ from training.runtime.command import InputError, make_parent, whole_file
 PAGE = 7.0  # inches, both columns
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito (2008), safe for the colour-blind
 MAP = "viridis"
-SUFFIXES = (".png", ".pdf", ".svg")
+#: suffix of a figure -> what :mod:`training.runtime.kinds` calls it
+SUFFIXES = {suffix: f"a figure ({suffix[1:].upper()})" for suffix in (".png", ".pdf", ".svg")}
 
 LABELS = {
     "l2": "L2",
@@ -61,7 +62,7 @@ def check_out(path: Path) -> None:
     """Raise InputError unless `path` has a suffix that figures can be written in and its folder can be made."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"--out {path}: expected a name that ends in {', '.join(SUFFIXES)}, found {path.suffix!r}")
-    make_parent(path)
+    make_parent(path, SUFFIXES[path.suffix])
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -268,12 +268,12 @@ def axis_label(name: str, grid: Grid | None = None) -> str:
     number = "xy".index(name)
     match plane.get("kind"):
         case "between":
-            names = [model["name"] for model in plane["models"] if model["axis"] == name]
+            names = [model["name"] for model in plane.get("models", []) if model["axis"] == name]
             return f"{name} (0: the model, 1: {names[0]})" if names else name
-        case "trajectory":
+        case "trajectory" if len(plane.get("explained_variance", [])) > number:
             return f"PC {number + 1} ({plane['explained_variance'][number]:.1%} of variance)"
         case "eigenvectors":
-            values = plane["eigenvalues"]
+            values = plane.get("eigenvalues", [])
             return f"{name} (eigenvector of {values[number]:.3g})" if number < len(values) else name
         case "saved":
             return f"{name} (step / saved direction)"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from landscape.directions.normalization import NORMALIZATIONS, movable_parameters, transposed_groups
+from landscape.files.untrusted import open_untrusted
 from landscape.problem.params import Params
 from training.runtime.command import InputError
 
@@ -19,7 +20,7 @@ def read_directions(path: Path, model: nn.Module, plane: int, axes: int) -> list
     of another architecture.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_untrusted(path, "a grid file with directions") as file:
             found = file.get(f"directions/{plane}")
             names = [axis for axis in "xy" if isinstance(found, h5py.Group) and axis in found]
             if len(names) < axes:
@@ -28,8 +29,6 @@ def read_directions(path: Path, model: nn.Module, plane: int, axes: int) -> list
                     f"{' and '.join(names) or 'none'}; compute fewer axes or planes, or choose another file"
                 )
             return [_direction(found[axis], model, f"{path}: {axis}") for axis in names[:axes]]
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a grid file with directions, found none; name one") from None
     except OSError:
         raise InputError(f"{path}: expected a grid file with directions, found another or a damaged file") from None
 

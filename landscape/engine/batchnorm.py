@@ -28,6 +28,13 @@ def check_statistics(model: nn.Module) -> None:
             )
 
 
+def check_weights(model: nn.Module, name: str) -> None:
+    """Raise InputError if a parameter has NaN: nothing around it has a value."""
+    for parameter, tensor in model.named_parameters():
+        if tensor.isnan().any():
+            raise InputError(f"{name}: expected weights with values, found NaN in {parameter}; the training diverged")
+
+
 def channels_outermost(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     """A hook that gives a batch norm its input contiguous.
 

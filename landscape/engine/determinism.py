@@ -68,7 +68,7 @@ def random_operators(evaluator: Evaluator) -> list[str]:
         for metric in evaluator.over[name] if len(inputs) == 1 else ():
             label = f"metric {metric.name}"
             with torch.no_grad(), RandomOperators(lambda label=label: label, calls):  # type: ignore[misc]
-                metric.per_sample(outputs, targets)
+                metric.measured(outputs, targets)
     return list(dict.fromkeys(calls))
 
 

@@ -12,14 +12,14 @@ from torch import Tensor
 from landscape.directions.normalization import Direction
 from landscape.engine.batchnorm import RECALIBRATION_BATCH, norms_with_statistics, recalibrate
 from landscape.engine.extremes import Extremes, ExtremesMetric
-from landscape.engine.forward import Forward
+from landscape.engine.forward import Block, Forward
 from landscape.engine.precision import PRECISIONS, Precision
 from landscape.engine.vectorize import VectorizedModel, points_that_fit
 from landscape.problem.metric import Metric, group_sizes
-from landscape.problem.nested import Nested, split
+from landscape.problem.nested import Nested, leaves, map_leaves, split
 from landscape.problem.params import Mover
 from landscape.problem.problem import Problem, to_device
-from training.runtime.command import InputError
+from training.runtime.command import InputError, users_code
 
 Steps = Sequence[float]
 NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -63,6 +63,7 @@ class Evaluator:
             )
             for name, measured in self.over.items()
         }
+        self.edits = {name: edits_of(blocks) for name, blocks in self.blocks.items()}
         self.counts = {name: problem.sets[name].size for name in self.over}
         first = resident[next(iter(problem.sets))].inputs
         recalibrating = batch_norm == "recalibrate" and bool(norms_with_statistics(self.model))
@@ -70,6 +71,7 @@ class Evaluator:
         alone = device.type == "cpu" or recalibrating or self.extremes is not None
         self.points_per_call = 1 if alone else self._points_that_fit(device)
 
+    @users_code()
     def at(self, plane: int, steps: Steps) -> np.ndarray:
         """Values and standard errors, (2, metrics), at θ + Σ steps·directions of `plane`."""
         self.movers[plane].to(steps)
@@ -78,8 +80,10 @@ class Evaluator:
                 recalibrate(self.model, self.calibration, self.forward.calling)
         self.forward.refresh()
         parts = {name: self.forward.map(self._measure(name), blocks) for name, blocks in self.blocks.items()}
+        self._check_samples()
         return self._reduce(parts, self.extremes.at(self.model) if self.extremes else {})
 
+    @users_code()
     def at_many(self, plane: int, points: Sequence[Steps]) -> np.ndarray:
         """:meth:`at` for several points of a plane, (points, 2, metrics), in calls of `points_per_call` points each."""
         if self.points_per_call == 1:
@@ -93,12 +97,28 @@ class Evaluator:
                 name: self.forward.map_many(model, weights, self._measure(name), blocks)
                 for name, blocks in self.blocks.items()
             }
+            self._check_samples()
             results += [self._reduce({name: parts[i] for name, parts in by_set.items()}) for i in range(len(chunk))]
         return np.stack(results)
 
+    def _check_samples(self) -> None:
+        """Raise InputError if the model or a metric wrote into samples, which are the user's own."""
+        for name, blocks in self.blocks.items():
+            if edits_of(blocks) != self.edits[name]:
+                raise InputError(
+                    f"set {name!r}: expected a model and metrics that leave inputs and targets as they are, found them "
+                    "changed in place; compute on a copy, as in `inputs.clone()`"
+                )
+
     def _measure(self, name: str) -> Callable[[Nested, Nested], list[Tensor]]:
-        metrics = self.over[name]
-        return lambda output, target: [metric.per_sample(output, target) for metric in metrics]
+        *others, last = self.over[name]
+
+        def measure(output: Nested, target: Nested) -> list[Tensor]:
+            # A metric may compute in its output's place: none that comes after it is to see that.
+            values = [metric.measured(output if is_pure(metric) else copied(output), target) for metric in others]
+            return [*values, last.measured(output, target)]
+
+        return measure
 
     def _reduce(self, parts: dict[str, list[list[Tensor]]], whole: Mapping[str, float] = NOTHING) -> np.ndarray:
         """Metrics from the values of their samples, which come to the host here, in double precision."""
@@ -123,6 +143,21 @@ class Evaluator:
         self.at(0, [0.0] * len(self.directions[0]))
         needed = torch.cuda.max_memory_allocated(device) - before
         return points_that_fit(needed, torch.cuda.mem_get_info(device)[0])
+
+
+def is_pure(metric: Metric) -> bool:
+    """Whether a metric is of this project, and so known to leave what it is given as it is."""
+    return getattr(metric.per_sample, "__module__", "").partition(".")[0] in ("training", "landscape")
+
+
+def copied(output: Nested) -> Nested:
+    return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, output)
+
+
+def edits_of(blocks: Sequence[Block]) -> list[int]:
+    """How often each tensor of `blocks` has been written to in place, as torch counts it."""
+    tensors = (leaf for block in blocks for value in (*block.inputs, block.targets) for leaf in leaves(value))
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors if isinstance(tensor, Tensor)]
 
 
 def samples_a_call(metrics: Sequence[Metric]) -> int:

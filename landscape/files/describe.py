@@ -4,23 +4,20 @@ import dataclasses
 import math
 import shlex
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 
 from landscape.files.grid import FORMAT, VERSION, Axis, Grid, damaged, open_file, read_grid
 from landscape.files.known import About, about_text
 from landscape.files.reference import read_reference, read_reference_directions
+from landscape.files.untrusted import check_file, open_untrusted
 from training.data.config import RunConfig
-from training.runtime.command import InputError
 from training.runtime.lock import writer_of
 
 
 def describe(path: Path) -> About:
     """What `path` holds, by its content, not its name; InputError if it is missing, damaged or foreign."""
-    if not path.is_file():
-        raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'none'}")
+    check_file(path, "a file")
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"\x89HDF"):
@@ -31,28 +28,31 @@ def describe(path: Path) -> About:
 
 
 def _hdf5(path: Path) -> About:
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            names, is_grid = set(file), "format" in file.attrs
-    except Exception:  # HDF5 raises anything on damaged bytes
-        raise damaged(path) from None
+    with open_untrusted(path, "a grid file") as file:
+        names, is_grid = set(file), "format" in file.attrs
     if not is_grid and "xcoordinates" in names:
         grid = read_reference(path)
         return {"kind": "surface in the reference tool's layout", **about_grid(grid), **_to_ours(path)}
     if not is_grid and "xdirection" in names:
         directions = read_reference_directions(path)
-        return {"kind": "directions in the reference tool's layout", "directions": _sizes(directions)}
-    grid = read_grid(path)
-    with open_file(path) as file:
-        version, stored = int(file.attrs["format_version"]), file.get("directions", {})
-        directions = {
-            f"{plane}/{axis}/{name}": np.empty(item.shape, np.uint8)
-            for plane, axes in stored.items()
-            for axis, named in axes.items()
-            for name, item in named.items()
+        return {
+            "kind": "directions in the reference tool's layout",
+            "directions": _sizes({name: np.size(values) for name, values in directions.items()}),
         }
+    grid = read_grid(path)
+    with open_file(path, looked_through=True) as file:
+        version, stored = int(file.attrs["format_version"]), file.get("directions", {})
+        try:
+            sizes = {
+                f"{plane}/{axis}/{name}": item.size
+                for plane, axes in stored.items()
+                for axis, named in axes.items()
+                for name, item in named.items()
+            }
+        except AttributeError:  # a data set where a group is expected, or the reverse
+            raise damaged(path) from None
     about = {"kind": "grid file", "format": FORMAT, "format_version": version, "newest_version": VERSION}
-    return {**about, **about_grid(grid), "directions": _sizes(directions), **_source(path, grid)}
+    return {**about, **about_grid(grid), "directions": _sizes(sizes), **_source(path, grid)}
 
 
 def about_grid(grid: Grid) -> About:
@@ -109,13 +109,13 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _sizes(directions: dict[str, Any]) -> dict[str, About]:
+def _sizes(directions: dict[str, int]) -> dict[str, About]:
     """Of each direction, `<plane>/<axis>`: how many parameters and numbers it has."""
     sizes: dict[str, About] = {}
-    for name, values in directions.items():
+    for name, numbers in directions.items():
         size = sizes.setdefault("/".join(name.split("/", 2)[:2]), {"parameters": 0, "numbers": 0})
         size["parameters"] += 1
-        size["numbers"] += int(np.size(values))
+        size["numbers"] += numbers
     return sizes
 
 

@@ -12,10 +12,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape.files.integrity import check_meta, digest_of_grid
+from landscape.files.untrusted import open_untrusted
 from training.runtime.command import InputError, make_parent, whole_file
 
 FORMAT = "landscape-grid"
 VERSION = 1
+DIGEST = "digest/sha256"  # of a finished file, see landscape.files.integrity; 0 before
 TRAJECTORY = "trajectory"  # the path that the plane was made for; it comes first
 LARGEST_SIZE = 10**8  # numbers in a data set
 LARGEST_STEP = 1e30  # beyond, single precision overflows whatever the weights
@@ -168,6 +171,8 @@ def write_new(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> No
         for number, (name, values) in enumerate(directions.items()):
             # the model's order, as HDF5 lists names by the alphabet
             file.create_dataset(f"directions/{name}", data=values).attrs["order"] = number
+        stated = bytes.fromhex(digest_of_grid(grid)) if grid.done.all() else bytes(32)
+        file.create_dataset(DIGEST, data=np.frombuffer(stated, np.uint8))
         _link_for_xarray(file, grid)
         image = image_of(file)
     with open(path, "wb") as new:
@@ -208,14 +213,26 @@ def read_grid(path: Path | str) -> Grid:
     path = Path(path)
     try:
         with open_file(path) as file:
+            stated = _digest(file)  # before the values: it is written after them, while others read
             grid = _read(file)
     except InputError:
         raise
     except Exception:  # HDF5 and json raise anything on damaged bytes
         raise damaged(path) from None
+    check_meta(grid.meta, str(path))
     if not is_consistent(grid):
         raise damaged(path)
+    if stated and stated != digest_of_grid(grid):
+        raise InputError(
+            f"{path}: expected the numbers that its digest is of, found others: it is damaged; compute it again"
+        )
     return grid
+
+
+def _digest(file: h5py.File) -> str:
+    """The digest of a finished file; "" of one that grows, or of an older release."""
+    stated = file[DIGEST][()].tobytes() if DIGEST in file else b""
+    return stated.hex() if any(stated) else ""
 
 
 def _read(file: h5py.File) -> Grid:
@@ -273,15 +290,14 @@ def is_consistent(grid: Grid) -> bool:
     )
 
 
-def open_file(path: Path) -> h5py.File:
-    """Open a grid file of this version to read, without a lock: it may still grow. InputError says what else it is."""
-    if not path.is_file():
-        raise InputError(f"{path}: expected a grid file, found none; make one with python -m landscape.surface")
+def open_file(path: Path, looked_through: bool = False) -> h5py.File:
+    """Open a grid file of this version to read, without a lock: it may still grow. InputError says what else it is.
+
+    looked_through: this process has opened it before, or made it, so that it need not be looked through again.
+    """
     try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise InputError(f"{path}: expected a file that can be opened, found {error.strerror}") from None
+        file = h5py.File(path, "r", locking=False) if looked_through else open_untrusted(path, "a grid file")
+    except OSError:
         raise damaged(path) from None
     try:
         kind, version = file.attrs.get("format"), file.attrs.get("format_version")
@@ -301,6 +317,4 @@ def open_file(path: Path) -> h5py.File:
 
 
 def damaged(path: Path) -> InputError:
-    return InputError(
-        f"{path}: expected a grid file, found a damaged or foreign file; delete it or choose another path"
-    )
+    return InputError(f"{path}: expected a grid file, found a damaged or foreign file; choose another")

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.files.grid import Floats, Grid, damaged, open_file, read_grid, write_new
+from landscape.files.grid import DIGEST, Floats, Grid, damaged, open_file, read_grid, write_new
+from landscape.files.integrity import digest_of_grid
 from landscape.files.store import GridStore, Index
 from training.runtime.command import TEMPORARY, InputError, WriteError, writing
 from training.runtime.lock import Lock
@@ -95,6 +96,10 @@ class GridWriter(GridStore):
         )
 
     def close(self) -> None:
+        """End writing; a finished file gets its digest, by which readers see whether a byte has changed since."""
+        if self.grid.done.all() and DIGEST in self.places:
+            with suppress(OSError):  # a full disk, or a file that is gone, has been told of already
+                _write_at(self.file, self.places[DIGEST].offset, bytes.fromhex(digest_of_grid(self.grid)))
         self.file.close()
         self.lock.release()
 
@@ -150,10 +155,10 @@ def _create(path: Path, grid: Grid, directions: dict[str, NDArray[Any]]) -> None
 def _places(path: Path) -> dict[str, Place]:
     """Where in the file the elements of each data set to be written lie."""
     places = {}
-    with open_file(path) as file:
+    with open_file(path, looked_through=True) as file:
         kinds = ("metrics", "stderr", "interpolation_error", "interpolation_limit")
         names = [f"{kind}/{name}" for kind in kinds for name in file.get(kind, ())]
-        for name in (*names, "evaluated", "done"):
+        for name in (*names, "evaluated", "done", *([DIGEST] if DIGEST in file else [])):
             offset = file[name].id.get_offset()
             if offset is None:  # in chunks, or not allocated: not made by `write_new`
                 raise damaged(path)

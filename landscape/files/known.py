@@ -7,25 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from training.runtime.command import InputError
+from training.runtime.kinds import JSONS, table_kind
 
 About = dict[str, Any]
-
-#: the first columns of a table, and after an ellipsis others that it has anywhere -> what it is
-TABLES: dict[tuple[Any, ...], str] = {
-    ("run", "dataset", "task", ..., "auroc", "images"): "sharpness of many models, a row a model (analysis.sharpness)",
-    ("measure", "statistic", "value"): "sharpness against AUROC, a row a measure and statistic (analysis.relate)",
-    ("measure", "pairs", "digits"): "two groups of models compared, a row a measure (analysis.compare)",
-    ("id", "label", "score"): "anomaly scores of a run, a row a test image (training.train)",
-    ("id", "digit", "predicted"): "predictions of a classifier, a row a test image (training.train)",
-    ("epoch", "updates", "loss"): "history of a run, a row an evaluation (training.train)",
-    ("run", "dataset", "task"): "results of a sweep, a row a run (training.sweep)",
-    ("run", "epoch", "updates"): "history of a sweep, a row an evaluation (training.sweep)",
-    ("task", "batch_size", "base"): "LAMP against base, a row a pair of runs (analysis.pairs)",
-    ("batch_size", "base", "optimizer", "what"): "averages over pairs of runs (analysis.pairs)",
-    ("optimizer", "loss", "lamp_scale"): "an ablation, a row a specification (analysis.specification)",
-    ("plane", "y", "x", "metric", "value"): "a surface, a row a point and metric (landscape.convert --to csv)",
-    ("dimension", "birth", "death"): "basins and hills of a surface (analysis.topology)",
-}
 
 
 def about_text(path: Path) -> About:
@@ -44,9 +28,9 @@ def _json(path: Path, text: str) -> About:
         raise foreign(path) from None
     if not isinstance(content, dict):
         raise foreign(path)
-    for keys, (kind, kept) in JSONS.items():
+    for keys, kind in JSONS.items():
         if set(keys) <= set(content):
-            return {"kind": kind, **kept(content)}
+            return {"kind": kind, **KEPT.get(kind, dict)(content)}
     raise foreign(path)
 
 
@@ -72,30 +56,20 @@ def about_sharpness(report: About) -> About:
     }
 
 
-#: keys that a JSON file has -> what it is, and what is said of it
-JSONS: dict[tuple[str, ...], tuple[str, Callable[[About], About]]] = {
-    ("settings", "measures", "definitions"): ("report of sharpness (analysis.sharpness)", about_sharpness),
-    ("config", "digest", "data_digest"): ("metrics of a run (training.train)", dict),
-    ("metric", "plane", "basins", "features"): (
-        "basins and hills of a surface (analysis.topology)",
-        lambda content: {name: content[name] for name in ("metric", "plane", "basins", "hills") if name in content},
-    ),
+#: kind of JSON file -> what is said of it, where not all of it
+KEPT: dict[str, Callable[[About], About]] = {
+    JSONS["settings", "measures", "definitions"]: about_sharpness,
+    JSONS["metric", "plane", "basins", "features"]: lambda content: {
+        name: content[name] for name in ("metric", "plane", "basins", "hills") if name in content
+    },
 }
 
 
 def _table(path: Path, text: str) -> About:
     lines = list(csv.reader(line for line in text.splitlines() if not line.startswith("#")))
-    if lines:
-        for columns, kind in TABLES.items():
-            if has_columns(lines[0], columns):
-                return {"kind": f"table: {kind}", "columns": lines[0], "rows": len(lines) - 1}
+    if lines and (kind := table_kind(lines[0])):
+        return {"kind": f"table: {kind}", "columns": lines[0], "rows": len(lines) - 1}
     raise foreign(path)
-
-
-def has_columns(header: list[str], wanted: tuple[Any, ...]) -> bool:
-    """Whether `header` begins with `wanted`; those after an ellipsis may be anywhere in it."""
-    count = wanted.index(...) if ... in wanted else len(wanted)
-    return tuple(header[:count]) == wanted[:count] and set(wanted[count + 1 :]) <= set(header)
 
 
 def foreign(path: Path) -> InputError:

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.files.grid import LARGEST_SIZE, Axis, Floats, Grid, empty_grid, image_of, in_memory, open_file
+from landscape.files.untrusted import open_untrusted
 from training.runtime.command import InputError, write_whole
 
+SURFACE, DIRECTION_FILE = "a surface file of the reference layout", "a direction file of the reference layout"
 NOT_COMPUTED = -1.0
 COORDINATES = ("xcoordinates", "ycoordinates")
 DIRECTIONS = {"x": "xdirection", "y": "ydirection"}
@@ -75,9 +77,11 @@ def read_reference(path: Path, metric: str = "") -> Grid:
     Raises InputError if the file is none of this layout.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_untrusted(path, SURFACE) as file:
             arrays = {name: _values(item) for name, item in file.items() if _is_numbers(item)}
             about = json.loads(file.attrs.get("landscape", "{}"))
+    except InputError:
+        raise
     except Exception:  # HDF5 raises anything on damaged bytes
         raise InputError(f"{path}: expected a surface file of the reference layout, found {_found(path)}") from None
     if "xcoordinates" not in arrays:
@@ -167,7 +171,7 @@ def read_directions(path: Path, plane: int) -> dict[str, Named]:
     """The directions of one plane of a grid file by axis, in the model's order of parameters; empty if it has none."""
     with open_file(path) as file:
         group = file.get(f"directions/{plane}")
-        if group is None:
+        if not isinstance(group, h5py.Group) or not all(isinstance(axis, h5py.Group) for axis in group.values()):
             return {}
         if any("order" not in dataset.attrs for axis in group.values() for dataset in axis.values()):
             raise InputError(
@@ -193,13 +197,15 @@ def write_reference_directions(path: Path, directions: dict[str, Named]) -> None
 def read_reference_directions(path: Path) -> dict[str, NDArray[Any]]:
     """The directions of a file, named as :func:`landscape.files.grid.write_new` takes them: `0/x/<number>`."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_untrusted(path, DIRECTION_FILE) as file:
             return {
                 f"0/{axis}/{number}": file[group][str(number)][()]
                 for axis, group in DIRECTIONS.items()
                 if axis == "x" or group in file
                 for number in range(len(file[group]))
             }
+    except InputError:
+        raise
     except Exception:
         raise InputError(f"{path}: expected a direction file of the reference layout, found {_found(path)}") from None
 

@@ -123,7 +123,7 @@ class Objective:
 
     def _share(self, output: Nested, targets: Nested) -> Tensor:
         """The share of the mean that the samples of whole groups have: the shares of a set add up to its mean."""
-        values = self.metric.per_sample(output, targets)
+        values = self.metric.measured(output, targets)
         sizes = torch.as_tensor(group_sizes(length(targets), self.metric.group)).to(values)
         return (values * sizes).sum() / self.count
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from training.runtime.command import InputError
+
 Values = np.ndarray
 FIRST_SET = ""  # stands for the problem's first set until the metric is resolved
 
@@ -33,9 +35,28 @@ class Metric:
     targets: str = "any"
     by_call: bool = False
 
+    def measured(self, output: Any, target: Any) -> Tensor:
+        """`per_sample` of them; InputError unless that is a tensor."""
+        values = self.per_sample(output, target)
+        if isinstance(values, Tensor):
+            return values
+        of = "sample" if self.group == 1 else f"{self.group} samples"
+        raise InputError(
+            f"{self.name}: expected a tensor with one value for each {of}, found {type(values).__name__}; leave out "
+            "means, .item() and .numpy()"
+        )
+
     def value(self, values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:
-        """The metric and its standard error from the values of its sets."""
-        return (self.reduce or weighted_mean)(values, sizes)
+        """The metric and its standard error from the values of its sets; InputError if `reduce` gives others."""
+        found = (self.reduce or weighted_mean)(values, sizes)
+        try:
+            value, error = (float(number) for number in found)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{self.name}: expected two numbers of its `reduce`, the value and its standard error (or NaN), found "
+                f"{found!r:.80}"
+            ) from None
+        return value, error
 
 
 def weighted_mean(values: Sequence[Values], sizes: Sequence[Values]) -> tuple[float, float]:

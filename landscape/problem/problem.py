@@ -78,6 +78,10 @@ def check_problem(problem: Any, where: str) -> None:
         raise InputError(f"{where}: expected it to return a landscape.Problem, found {type(problem).__name__}")
     if not any(True for _ in problem.model.parameters()):
         raise InputError(f"{where}: expected a model with parameters, found none")
+    if not any(parameter.is_floating_point() for parameter in problem.model.parameters()):
+        raise InputError(f"{where}: expected a model with floating-point parameters, which move, found none")
+    if not isinstance(problem.metrics, Mapping) or not all(isinstance(m, Metric) for m in problem.metrics.values()):
+        raise InputError(f"{where}: expected landscape.Metric by name as metrics, found others")
     if not problem.sets:
         raise InputError(f"{where}: expected one or more sets of samples, found none")
     for name, samples in problem.sets.items():
@@ -101,6 +105,8 @@ def check_samples(samples: Samples, expected: str, which: str) -> None:
                 f"{expected} tensors with a row a sample {which}, found {kind_of(leaf)} as {name}; "
                 "what is the same for all samples belongs into the model, or into Problem.call"
             )
+        if leaf.layout != torch.strided:
+            raise InputError(f"{expected} dense tensors {which}, found a sparse one as {name}; use its to_dense()")
         lengths[name] = len(leaf)
     if len(set(lengths.values())) > 1 or not all(lengths.values()):
         sizes = f"{lengths['inputs']} and {lengths['targets']}" if {"inputs", "targets"} == set(lengths) else lengths

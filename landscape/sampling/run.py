@@ -132,6 +132,11 @@ class Surface:
             return ""
         grid = self.writer.grid
         parts = [f"{grid.done.size} points, {int(grid.evaluated.sum())} evaluated, {self.fresh} of them now"]
+        parts += [
+            f"{name} has no finite value anywhere: see its definition, or whether the model has one"
+            for name, values in grid.values.items()
+            if not np.isfinite(values).any()
+        ]
         errors = [
             f"{name} {error:.2%} (everywhere below {grid.interpolation_limit.get(name, np.nan):.2%})"
             for name, error in grid.interpolation_error.items()

@@ -238,7 +238,7 @@ def test_a_table_has_a_row_a_point_and_metric(tmp_path: Path) -> None:
         ("ours.h5 --to vtk --out o.h5", "ends in .vtp"),
         ("ours.h5 --to csv --metric l7 --out o.csv", "expected --metric among own, accuracy, l2, found 'l7'"),
         ("ours.h5 --to csv --plane 2 --out o.csv", "--plane from 0 to 1, found 2"),
-        ("ours.h5 --to csv --out ours.h5", "found one named twice"),
+        ("ours.h5 --to csv --out ours.h5", "expected another file than those read"),
         ("absent.h5 --to csv --out o.csv", "found none; make one"),
         ("absent.h5 --from reference --out o.h5", "expected a surface file of the reference layout, found none"),
         ("text.h5 --from reference --out o.h5", "found a damaged or foreign file"),

@@ -168,7 +168,7 @@ def test_bad_input_to_surface(tmp_path: Path, checkpoint: Path) -> None:
         (*quadratic, "--planes", "0", *out): "--planes: expected at least 1, found 0",
         (*quadratic, "--adaptive", "1.5", *out): "--adaptive: expected a share of the range above 0 and below 1",
         ("--problem", "nowhere:f", *out): "--problem nowhere:f",
-        (*quadratic, "--out", tmp_path / "text.h5"): "text.h5: expected a grid file, found a damaged or foreign file",
+        (*quadratic, "--out", tmp_path / "text.h5"): "expected no file, or a grid file to replace, found a text",
         (*quadratic, "--out", tmp_path / "text.pt" / "s.h5"): "expected a folder that can be written",
         (*quadratic, "--out", tmp_path): "expected the name of a file, found a folder",
         (*quadratic, "--out", ""): "expected the name of a file",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from training.runtime.command import InputError
+from training.runtime.typed import misfit
 
 DatasetName = Literal["mnist-mini", "mnist", "fashion-mnist", "mvtec", "folder"]
 TaskName = Literal["reconstruct", "classify"]
@@ -183,7 +184,13 @@ def config_from_dict(values: dict[str, Any], source: str) -> RunConfig:
     known = {field.name for field in dataclasses.fields(RunConfig)}
     unknown = sorted(set(values) - known)
     check(not unknown, source, "a configuration of this version", f"unknown fields {', '.join(unknown)}")
-    return RunConfig(**values)
+    check(not (found := misfit(values, RunConfig)), source, "a configuration of this version", found)
+    config = RunConfig(**values)
+    try:
+        check_config(config)
+    except InputError as error:
+        raise InputError(f"{source}: expected a configuration that can be trained with: {error}") from None
+    return config
 
 
 def with_later_fields(values: dict[str, Any]) -> dict[str, Any]:

@@ -5,16 +5,32 @@ import dataclasses
 import io
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from training.data.config import RunConfig
-from training.runtime.command import InputError, write_whole, writing
+from training.runtime.command import InputError, check_replaceable, write_whole, writing
+from training.runtime.kinds import CHECKPOINT, JSONS, TABLES, TORCH
 
 if TYPE_CHECKING:
     from training.data.splits import Split
     from training.fitting.run import Evaluation
+
+#: name of a file in a run's folder -> the kinds of file that a run leaves there
+RUN_FILES = {
+    "scores.csv": (TABLES["id", "label", "score"], TABLES["id", "digit", "predicted"]),
+    "history.csv": (TABLES["epoch", "updates", "loss"],),
+    "metrics.json": (JSONS["config", "digest", "data_digest"],),
+    "checkpoint.pt": (CHECKPOINT,),
+    "resume.pt": (TORCH,),
+}
+#: likewise of a sweep's folder
+SWEEP_FILES = {
+    "results.csv": (TABLES["run", "dataset", "task"],),
+    "history.csv": (TABLES["run", "epoch", "updates"],),
+}
 
 
 def make_run_folder(folder: Path) -> None:
@@ -23,8 +39,13 @@ def make_run_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
 
 
-def make_folder(folder: Path) -> None:
-    """Make `folder` and see that it can be written, before hours are spent; InputError if not."""
+def make_folder(folder: Path, files: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
+    """Make `folder` and see that it can be written, before hours are spent; InputError if not.
+
+    `files`: the names that will be written, each with the kinds of file that may be there and will be replaced.
+    """
+    for name, kinds in files.items():
+        check_replaceable(folder / name, *kinds)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

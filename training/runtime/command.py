@@ -11,10 +11,13 @@ import functools
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+from training.runtime.kinds import kind_of, paths_of
 
 T = TypeVar("T")
 
@@ -66,7 +69,7 @@ def parse(config: type[T], argv: Sequence[str] | None, prog: str, description: s
     """Make `config` (a dataclass) from the command line; `--help` and wrong usage exit with 0 and 2."""
     import tyro
 
-    return _quiet_but_root(
+    options = _quiet_but_root(
         lambda: tyro.cli(
             config,
             prog=f"python -m {prog}",
@@ -75,6 +78,8 @@ def parse(config: type[T], argv: Sequence[str] | None, prog: str, description: s
             config=(tyro.conf.OmitArgPrefixes,),
         )
     )
+    check_no_input(options)
+    return options
 
 
 def parse_one_of(
@@ -83,7 +88,7 @@ def parse_one_of(
     """As :func:`parse`, for a command whose first word names one of `choices`."""
     import tyro
 
-    return _quiet_but_root(
+    options = _quiet_but_root(
         lambda: tyro.extras.subcommand_cli_from_dict(
             choices,
             prog=f"python -m {prog}",
@@ -92,6 +97,8 @@ def parse_one_of(
             config=(tyro.conf.OmitArgPrefixes,),
         )
     )
+    check_no_input(options)
+    return options
 
 
 def _quiet_but_root(cli: Callable[[], T]) -> T:
@@ -102,8 +109,24 @@ def _quiet_but_root(cli: Callable[[], T]) -> T:
         return cli()
 
 
-def check_out(path: Path) -> None:
-    """Raise InputError unless `path` names a file, there already or not."""
+def check_no_input(options: Any) -> None:
+    """Raise InputError if the file `options.out` is one that the options also name to be read, by whatever name."""
+    out = getattr(options, "out", None)
+    if not isinstance(out, Path):
+        return
+    for path in paths_of(options):
+        same = False
+        with suppress(OSError, ValueError):  # what is not there, or no path, is answered where it is read
+            same = out.is_file() and path.samefile(out)
+        if same:
+            raise InputError(f"--out {out}: expected another file than those read, found {path}; name another")
+
+
+def check_out(path: Path, *kinds: str) -> None:
+    """Raise InputError unless `path` names a file, there already or not, that a command may write.
+
+    One that is there must be empty or, where `kinds` are given, of one of them: see :mod:`training.runtime.kinds`.
+    """
     try:
         path.name.encode()
         usable = path.name != "" and (path.is_file() or not path.exists())
@@ -111,11 +134,30 @@ def check_out(path: Path) -> None:
         usable = False
     if not usable:
         raise InputError(f"--out {str(path)!r}: expected the name of a file, found a folder or no name for a file")
+    check_replaceable(path, *kinds)
 
 
-def make_parent(path: Path) -> None:
-    """Make the folder that the file `path` will lie in; InputError if it cannot be."""
-    check_out(path)
+def check_replaceable(path: Path, *kinds: str) -> None:
+    """Raise InputError if there is a file at `path` that is not one of `kinds`, or if a link is there."""
+    if path.is_symlink():
+        raise InputError(f"{path}: expected a file or none, found a link to {os.readlink(path)}; write to that itself")
+    if not kinds or not path.exists():
+        return
+    try:
+        found = kind_of(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a file that can be read, found {error.strerror}; write to another"
+        ) from None
+    if found and found not in kinds:
+        raise InputError(
+            f"{path}: expected no file, or {' or '.join(kinds)} to replace, found {found}; write to another file"
+        )
+
+
+def make_parent(path: Path, *kinds: str) -> None:
+    """Make the folder that the file `path` will lie in; InputError if it cannot be, or as :func:`check_out`."""
+    check_out(path, *kinds)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -164,13 +206,15 @@ def refusal_of(error: BaseException) -> OSError | None:
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; renamed to it once it is on the disk, or removed if that fails.
 
-    Raises WriteError, naming `path`, if it cannot be written.
+    A file that is there is replaced by one of its kind alone, as what somebody else made is nobody's to replace;
+    InputError if it is of another. Raises WriteError, naming `path`, if it cannot be written.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{TEMPORARY}{path.suffix}")
     try:
         with writing(path, temporary):
             temporary.unlink(missing_ok=True)  # what a kill left, or a link, which would be followed
             yield temporary
+            check_replaceable(path, kind_of(temporary))
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())  # some disks say only now that they are full
             os.replace(temporary, path)
@@ -202,6 +246,24 @@ def one_line(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = (str(error) or type(error).__name__).splitlines()[0]
     return f"out of memory: {text}" if is_out_of_memory(error) else text
+
+
+@contextmanager
+def users_code() -> Iterator[None]:
+    """Around calls of code that a user brings: what ends it keeps its frames, an OSError or SystemExit too.
+
+    By itself an OSError is a file that a command could not use, one line, and a SystemExit the end that was asked for.
+    """
+    try:
+        yield
+    except (OSError, SystemExit) as error:
+        error.__dict__["is_users"] = True
+        raise
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether `error` came out of :func:`users_code`."""
+    return bool(error.__dict__.get("is_users"))
 
 
 def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
@@ -239,7 +301,12 @@ def _status_of(main: Callable[[Sequence[str] | None], None], argv: Sequence[str]
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
+    except (OSError, SystemExit) as error:
+        if is_users(error):
+            traceback.print_exception(error)
+            return 1
+        if isinstance(error, SystemExit):
+            raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:

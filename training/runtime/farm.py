@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
-from training.runtime.command import AgreedError, InputError, RunError, is_out_of_memory, one_line
+from training.runtime.command import AgreedError, InputError, RunError, is_out_of_memory, is_users, one_line
 
 Result = TypeVar("Result")
 Task = Any
@@ -137,7 +137,8 @@ def stop_all(comm: Any, error: BaseException) -> NoReturn:
         time.sleep(0.5 if comm.rank else 1)  # if several ranks fail, let one message, the root's, be the only one
     if isinstance(error, KeyboardInterrupt):
         comm.Abort(130)
-    if not isinstance(error, (MPI.Exception, InputError, RunError, OSError)) and not is_out_of_memory(error):
+    expected = isinstance(error, (MPI.Exception, InputError, RunError, OSError)) and not is_users(error)
+    if not expected and not is_out_of_memory(error):
         traceback.print_exception(error)
     print(f"error: rank {comm.rank}: {one_line(error)}", file=sys.stderr)
     sys.stderr.flush()

@@ -203,4 +203,6 @@ def test_focal_is_the_error_times_its_own_logarithm() -> None:
     ]
     found = per_sample_loss("focal", Lamp())(output, target)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
-    assert float(BASES["focal"](torch.zeros(1).double(), torch.ones(1).double())) == pytest.approx(1)  # the largest value there is
+    assert float(BASES["focal"](torch.zeros(1).double(), torch.ones(1).double())) == pytest.approx(
+        1
+    )  # the largest value there is
