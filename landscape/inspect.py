@@ -112,6 +112,8 @@ def _metric(name: str, metric: About) -> list[str]:
     lines = [f"  metric {name}: {metric['definition']}" if "definition" in metric else f"  metric {name}"]
     if metric["interpolation_error"] is not None:
         lines.append(_interpolation(metric))
+    if metric.get("finite") is False:
+        lines.append("    no finite value at any point done")
     places = [(which, metric[which]) for which in ("minimum", "maximum") if metric[which]]
     return lines + [
         f"    {which} {at['value']:.6g} at x={at['x']:g}, y={at['y']:g}, plane {at['plane']}" for which, at in places

@@ -58,6 +58,14 @@ def diverging() -> Problem:
     return Problem(Diverging(), {"train": Samples(x, x)}, name="diverging")
 
 
+def no_number() -> Problem:
+    """A model whose weights have become NaN."""
+    problem = quadratic()
+    with torch.no_grad():
+        problem.model.weight.fill_(float("nan"))
+    return problem
+
+
 def no_problem() -> int:
     return 3
 

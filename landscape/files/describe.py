@@ -66,6 +66,7 @@ def about_grid(grid: Grid) -> About:
             name: {
                 **grid.meta["metrics"][name],
                 **_extremes(grid, name),
+                "finite": bool(np.isfinite(grid.values[name][grid.done]).any()) if grid.done.any() else None,
                 "interpolation_error": _number(grid.interpolation_error[name]),
                 "interpolation_limit": _number(grid.interpolation_limit.get(name, math.nan)),
             }

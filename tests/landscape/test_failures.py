@@ -137,7 +137,7 @@ def mounting(script: str, folder: Path, *command: str) -> "subprocess.CompletedP
         env={**os.environ, "LANDSCAPE_TEST_MS": "0"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
     if done.returncode == 77 or "unshare" in done.stderr:

@@ -14,7 +14,7 @@ from landscape.sources import from_checkpoint
 from tests.conftest import run_python
 from tests.grids import same_content, surface
 from tests.tolerance import assert_within, metrics_rounding
-from training.runtime.command import InputError
+from training.runtime.command import InputError, WriteError
 
 CPU = torch.device("cpu")
 
@@ -135,7 +135,7 @@ def test_an_output_that_is_lost_ends_the_run(tmp_path: Path, monkeypatch: pytest
         return real(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Evaluator, "at_many", at_many)
-    with pytest.raises(OSError, match="found it removed or replaced"):
+    with pytest.raises(WriteError, match="found it removed or replaced"):
         surface("--problem", "tests.problems:quadratic", "--x=-1:1:5", "--out", tmp_path / "s.h5")
     assert list(tmp_path.iterdir()) == []
 

@@ -15,6 +15,7 @@ from analysis.compare import main as compare
 from analysis.measures.settings import Settings
 from analysis.measures.sharpness_files import Report, Table, Task, write_report
 from analysis.relate import main as relate
+from landscape.api import compute
 from landscape.files.describe import surface_command, training_command
 from landscape.files.grid import read_grid
 from landscape.files.gridfile import GridWriter
@@ -24,9 +25,11 @@ from tests.conftest import ROOT
 from tests.landscape.files.test_gridfile import grid, point
 from tests.landscape.test_convert import convert, made, stored
 from tests.made_measures import MEASURES, write_measures
+from tests.problems import no_number
 from training.data.config import RunConfig, resolve
 from training.fitting.checkpoint import load_checkpoint
 from training.runtime.command import command
+from training.runtime.lock import FIRST_WORDS, lock_path
 from training.train import main as train
 
 main = command(uncaught)
@@ -69,6 +72,31 @@ def test_a_file_that_is_being_written(tmp_path: Path, capsys: Captured) -> None:
     assert about["writer"].startswith("process ")
     writer.close()
     assert told(capsys, tmp_path / "g.h5")[0]["writer"] is None
+
+
+def test_a_writer_that_died_is_not_named(tmp_path: Path, capsys: Captured) -> None:
+    GridWriter(tmp_path / "g.h5", grid(), {}).close()
+    lock_path(tmp_path / "g.h5").write_bytes(FIRST_WORDS + b"process 1 on elsewhere: surface\n")  # what a kill leaves
+    assert told(capsys, tmp_path / "g.h5")[0]["writer"] is None
+
+
+def test_a_surface_without_finite_values_says_so(tmp_path: Path, capsys: Captured) -> None:
+    """At once, on stderr, in the file and by inspect; a finite centre with infinite values around is no such one."""
+    options = ["--x=-1:1:3", "--threads", "1", "--out", str(tmp_path / "n.h5")]
+    surface(["--problem", "tests.problems:no_number", *options])
+    note = "l2 is nan at the model itself: what the file shows of it is no landscape of a trained model"
+    assert f"note: {note}\n" in capsys.readouterr().err
+    about = told(capsys, tmp_path / "n.h5")[0]
+    assert about["origin"]["notes"] == [note]
+    main([str(tmp_path / "n.h5")])
+    shown = capsys.readouterr().out
+    assert "no finite value at any point done" in shown
+    assert note in shown
+    with pytest.warns(UserWarning, match="l2 is nan at the model itself"):
+        compute(no_number(), "-1:1:3", threads=1)
+    surface(["--problem", "tests.problems:diverging", *options[:-1], str(tmp_path / "d.h5")])
+    assert "note" not in capsys.readouterr().err
+    assert "notes" not in told(capsys, tmp_path / "d.h5")[0]["origin"]
 
 
 def test_the_command_it_names_continues_the_surface(

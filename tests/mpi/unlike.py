@@ -30,7 +30,8 @@ def code() -> Problem:
 
 def directions() -> Problem:
     """torch draws other numbers there."""
+    problem = quadratic()
     if launched_rank() == 1:
         real = torch.randn
         torch.randn = lambda *sizes, **options: 2 + real(*sizes, **options)  # type: ignore[assignment]
-    return quadratic()
+    return problem

@@ -192,6 +192,18 @@ def test_ranks_share_the_runs_and_give_the_same_rows(plan: Path, tmp_path: Path)
     assert not list((tmp_path / "two").glob(".running-*"))
 
 
+def test_ranks_threads_and_stacks_change_no_number(plan: Path, tmp_path: Path) -> None:
+    """Four runs together on one rank of one thread; two at a time on each of two ranks of two threads."""
+    main([str(plan), "--out", str(tmp_path / "one"), "--threads", "1"])
+    result = run_python("-m", "training.sweep", plan, "--out", tmp_path / "two", "--threads", 2, ranks=2)
+    assert result.returncode == 0, result.stderr
+    one, two = (
+        [{name: value for name, value in row.items() if name != "train_s"} for row in rows(tmp_path / folder)]
+        for folder in ("one", "two")
+    )
+    assert one == two
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on(plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
