@@ -9,6 +9,7 @@ import functools
 import os
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -175,6 +176,25 @@ def write_whole(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
+def unusable(path: Path, expected: str, error: Exception, remedy: str = "") -> InputError:
+    """The InputError of a file that could not be read: absent, not to be opened (and why), or damaged."""
+    found = "a damaged or foreign file"
+    if isinstance(error, OSError) and error.strerror:
+        found = "none" if isinstance(error, FileNotFoundError) else error.strerror
+    return InputError(f"{path}: expected {expected}, found {found}{remedy and f'; {remedy}'}")
+
+
+def printable(text: str) -> str:
+    """`text` with its control characters written out, so that a file's words cannot command a terminal.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else repr(c)[1:-1] for c in text
+    )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether there was too little memory, of the machine or of a GPU, for which torch raises RuntimeErrors."""
     if isinstance(error, RuntimeError):
@@ -220,10 +240,10 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
             main(argv)
         except InputError as error:
             if launched_rank() == 0:
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {printable(str(error))}", file=sys.stderr)
             return 2
         except RunError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             return 1
         except (OSError, SystemExit) as error:
             if is_users(error):
@@ -231,7 +251,7 @@ def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
                 return 1
             if isinstance(error, SystemExit):
                 raise
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            print(f"error: {printable(one_line(error))}", file=sys.stderr)
             return 2
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
