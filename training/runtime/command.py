@@ -190,9 +190,8 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[2Jb")
     'a\\x1b[2Jb'
     """
-    return "".join(
-        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else repr(c)[1:-1] for c in text
-    )
+    controls = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs")} - {"\n", "\t"}
+    return text.translate({ord(c): repr(c)[1:-1] for c in controls})
 
 
 def is_out_of_memory(error: BaseException) -> bool:
