@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
-from training.runtime.command import InputError, command, parse
+from training.runtime.command import InputError, command, parse, unusable
 
 DESCRIPTION = """Draw loss and gradient of L1, L2 and their LAMP forms (scale=none) against the residual of one pixel.
 
@@ -40,7 +40,9 @@ def read_curves(path: Path) -> dict[str, NDArray[np.float64]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             curves = dict(file)
-    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile):
+    except OSError as error:
+        raise unusable(path, "an NPZ file written by analysis.panels fig2", error) from None
+    except (ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile):
         curves = {}
     lengths = {len(values) for name, values in curves.items() if name != "eps" and values.ndim == 1}
     if "residual" not in curves or np.shape(curves.get("eps", [])) != () or len(lengths) != 1:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
-from training.runtime.command import InputError, command, parse
+from training.runtime.command import InputError, command, parse, unusable
 
 DESCRIPTION = """Draw test images, their reconstructions by some models, and error maps on one colour scale.
 
@@ -71,7 +71,9 @@ def read_panels(path: Path) -> Panels:
     try:
         with np.load(path, allow_pickle=False) as file:
             panels = dict(file)
-    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile):
+    except OSError as error:
+        raise unusable(path, "an NPZ file written by analysis.panels fig4", error) from None
+    except (ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile):
         panels = {}
     if not consistent(panels):
         raise InputError(f"{path}: expected an NPZ file written by analysis.panels fig4, found none such")

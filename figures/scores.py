@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
 from training.data.score import auroc
-from training.runtime.command import InputError, command, parse
+from training.runtime.command import InputError, command, parse, unusable
 
 DESCRIPTION = """Draw the scores of one or more runs: ROC curves on the left, histograms on the right.
 
@@ -74,7 +74,9 @@ def read_scores(folder: Path) -> Scores:
         key = tuple((name, kind) for name, kind, _ in rows)
         scores = np.array([float(score) for _, _, score in rows])
         usable = header == ["id", "label", "score"] and {kind for _, kind in key} <= {"0", "1"}
-    except (OSError, ValueError, csv.Error):
+    except OSError as error:
+        raise unusable(path, "id,label,score as training.train writes", error) from None
+    except (ValueError, csv.Error):
         usable = False
     if not usable:
         raise InputError(

@@ -11,7 +11,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from figures.parts.style import COLORS, PAGE, check_out, label, save, use_style
-from training.runtime.command import InputError, command, parse
+from training.runtime.command import InputError, command, parse, unusable
 
 DESCRIPTION = """Draw a specification curve: AUROC minus that of plain L2 for every setting tried, sorted.
 
@@ -62,7 +62,9 @@ def read_curve(path: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
         complete = bool(rows) and all(name in rows[0] for name in (*NEEDED, *(name for name, _ in ROWS)))
         drawn = [row for row in rows if row["low"] and float(row["high"]) >= float(row["low"])] if complete else []
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError):
+    except OSError as error:
+        raise unusable(path, "a CSV file written by analysis.specification", error) from None
+    except (csv.Error, ValueError):
         drawn = []
     if not drawn:
         raise InputError(f"{path}: expected a CSV file written by analysis.specification, found none such")

@@ -12,7 +12,7 @@ import tyro
 
 from landscape.files.describe import describe
 from landscape.files.known import About
-from training.runtime.command import InputError, command, parse
+from training.runtime.command import InputError, command, parse, printable
 
 DESCRIPTION = """Say what files hold: grid files (also while they grow), checkpoints, results, reference files.
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.json:
         print(json.dumps(plain(found), indent=1, allow_nan=False))
     else:
-        print("\n\n".join(text_of(about) for about in found))
+        print(printable("\n\n".join(text_of(about) for about in found)))
 
 
 def plain(value: Any) -> Any:

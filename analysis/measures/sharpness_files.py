@@ -11,7 +11,7 @@ from analysis.measures.catalogue import MEASURES, column
 from analysis.rows.results import chosen, read_runs
 from training.data.config import RunConfig
 from training.fitting.results import csv_text
-from training.runtime.command import InputError, write_whole
+from training.runtime.command import InputError, unusable, write_whole
 
 FORMAT = "landscape-sharpness"
 VERSION = 3  # of what measures mean: reports of another are not mixed with
@@ -66,11 +66,8 @@ def read_report(path: Path) -> Report:
     """A report that :func:`write_report` wrote; InputError if it is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(
-            f"{path}: expected a report of sharpness, found no such file or a damaged one; "
-            "make one with python -m analysis.sharpness"
-        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise unusable(path, "a report of sharpness", error, "make one with python -m analysis.sharpness") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: expected a report of sharpness, found another kind of JSON file")
     try:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from training.runtime.command import printable
+
 Rows = list[list[str]]
 FormatName = Literal["markdown", "csv", "latex"]
 
@@ -27,7 +29,7 @@ def markdown(rows: Rows) -> str:
         "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines) + "\n"
+    return printable("\n".join(lines) + "\n")
 
 
 def comma_separated(rows: Rows) -> str:
@@ -55,7 +57,7 @@ FORMATS: dict[str, Callable[[Rows], str]] = {"markdown": markdown, "csv": comma_
 
 def markdown_table(table: Table) -> str:
     notes = "".join(f"- {note}\n" for note in table.notes)
-    return f"**{table.title}**\n\n{markdown(table.rows)}\n{notes}"
+    return printable(f"**{table.title}**\n\n{markdown(table.rows)}\n{notes}")
 
 
 def csv_table(table: Table) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data.config import DIGIT_SETS
-from training.runtime.command import InputError
+from training.runtime.command import InputError, unusable
 
 LAMP_FIELDS = ("lamp_scale", "lamp_detach", "lamp_eps")
 NEEDED = ("run", "dataset", "loss", *LAMP_FIELDS, "optimizer", "batch_size", "epochs", "seed", "status", "auroc")
@@ -151,8 +151,8 @@ def read_table(path: Path, needed: Iterable[str], what: str) -> tuple[list[str],
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: expected {what}, found no such file or a damaged one") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise unusable(path, what, error) from None
     header = lines[0] if lines else []
     missing = [name for name in needed if name not in header]
     if missing:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.rows.formats import Rows
-from training.runtime.command import InputError
+from training.runtime.command import InputError, unusable
 
 
 def runs_table(folders: Sequence[Path]) -> Rows:
@@ -37,10 +37,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     path = folder / "metrics.json"
     try:
         metrics = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        raise InputError(
-            f"{path}: expected what training.train writes beside a checkpoint, found nothing usable"
-        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise unusable(path, "what training.train writes beside a checkpoint", error) from None
     numbers = ("epoch", "train_l2", "auroc", "auroc_low", "auroc_high")
     texts = ("dataset", "category", "train_dir", "normal", "loss", "batch_size")
     config = metrics.get("config") if isinstance(metrics, dict) else None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from figures.parts.style import COLORS
-from training.runtime.command import InputError
+from training.runtime.command import InputError, unusable
 
 Floats = NDArray[np.float64]
 DASHES = ("-", "--", ":")  # for more models than colours
@@ -47,10 +47,8 @@ def read_section(path: Path, section: str, loss: str) -> tuple[str, dict[str, An
     """The model's name and what `section` holds for `loss`; InputError if the file has no such part."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(
-            f"{path}: expected what analysis.sharpness writes as JSON, found no such file, or no JSON in it"
-        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise unusable(path, "what analysis.sharpness writes as JSON", error) from None
     parts = content.get(section) if isinstance(content, dict) else None
     if not isinstance(parts, dict) or not parts:
         raise InputError(f"{path}: expected a part {section!r}, found none; measure it with analysis.sharpness")

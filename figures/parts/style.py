@@ -5,6 +5,8 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 
 from training.runtime.command import InputError, make_parent, whole_file
 
@@ -65,8 +67,19 @@ def check_out(path: Path) -> None:
     make_parent(path, SUFFIXES[path.suffix])
 
 
+def as_it_stands(figure: Figure) -> None:
+    """Draw texts with dollar signs that are no formulas, such as names from a file, as they are."""
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text.get_text().count("$") > 1:
+            try:
+                MathTextParser("path").parse(text.get_text())
+            except ValueError:
+                text.set_parse_math(False)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write the figure in the format of its suffix, whole or not at all, without dates: same input, same file."""
     metadata: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
+    as_it_stands(figure)
     with whole_file(path) as temporary:
         figure.savefig(temporary, bbox_inches="tight", pad_inches=0.04, metadata=metadata)

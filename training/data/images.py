@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 import struct
 import tempfile
 import warnings
@@ -126,6 +127,8 @@ def stamp_of(root: Path, names: Sequence[str]) -> str:
             raise InputError(
                 f"{root / name}: expected a readable image, found {error.strerror}; replace or remove it"
             ) from None
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write
+            raise InputError(f"{root / name}: expected a readable image, found no file; replace or remove it")
         entries.append([name, status.st_size, status.st_mtime_ns])
     return digest_of([DECODER, entries])
 

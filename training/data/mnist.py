@@ -24,6 +24,7 @@ from training.data.images import RawSplit, cache_folder
 from training.runtime.command import InputError, launched_rank
 
 SIDE = 28
+LARGEST_FILE = 1 << 28  # bytes, unpacked: five times the largest of these files
 UNSIGNED_BYTE = 0x08  # the IDX type of all MNIST files
 
 
@@ -178,18 +179,18 @@ def read_digits(image_file: Path, label_file: Path) -> Digits:
 def read_idx(path: Path, ndim: int) -> np.ndarray:
     """The uint8 array of `ndim` dimensions in the IDX file at `path`, gzipped if it ends in .gz. Raises InputError."""
     try:
-        content = path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except EOFError:
+        raise InputError(
+            f"{path}: expected a whole gzip file, found one cut off after {path.stat().st_size} bytes; fetch it again"
+        ) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: expected a gzip file, found {error}; fetch it again") from None
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, found {error.strerror}") from None
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except EOFError:
-            raise InputError(
-                f"{path}: expected a whole gzip file, found one cut off after {len(content)} bytes; fetch it again"
-            ) from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{path}: expected a gzip file, found {error}; fetch it again") from None
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"{path}: expected at most {LARGEST_FILE} bytes, found more; fetch it again")
     return parse_idx(content, str(path), ndim)
 
 

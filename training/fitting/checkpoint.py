@@ -6,19 +6,22 @@ import io
 import json
 import pickle
 import warnings
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from training.data.config import RunConfig, config_from_dict, told_apart_by
 from training.data.splits import Split
-from training.runtime.command import InputError, write_whole
+from training.runtime.command import InputError, unusable, write_whole
+from training.runtime.typed import misfit
 
 FORMAT = "landscape-checkpoint"
 VERSION = 1
+LARGEST_PICKLE = 1 << 22  # bytes, and 1000 for each tensor: some seconds, where a deep one takes the longest
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise InputError(
             f"{path}: expected checkpoint version {VERSION} or older, found {version}; use a newer release"
         )
+    if found := misfit(content, Stored):
+        raise InputError(f"{path}: expected a checkpoint as training.train writes it, found {found}")
     try:
         checkpoint = Checkpoint(
             config=config_from_dict(content["config"], str(path)),
@@ -113,7 +118,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             data_dir=str(content.get("data_dir", "")),
         )
         intact = checkpoint.digest == content["digest"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise error if isinstance(error, InputError) else damaged(path) from None
     if not intact:
         raise InputError(f"{path}: expected the digest that it states, found another one: it is damaged; train again")
@@ -124,10 +129,44 @@ def damaged(path: Path) -> InputError:
     return InputError(f"{path}: expected a checkpoint, found a damaged or foreign file")
 
 
+def check_unpacked(path: Path) -> None:
+    """Raise InputError if the file may not be read, or unpacks to more than it is, which torch's files do not."""
+    try:
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                return  # of an old torch, or none: torch.load says
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except OSError as error:
+        raise unusable(path, "a checkpoint", error) from None
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        raise damaged(path) from None
+    packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    described = sum(entry.file_size for entry in entries if entry.filename.endswith("data.pkl"))
+    if packed or described > LARGEST_PICKLE + 1000 * len(entries):
+        raise InputError(
+            f"{path}: expected a checkpoint, found {'a packed file' if packed else f'{described} bytes of pickle'}, "
+            "which may take without end to read; save it again with torch.save"
+        )
+
+
+class Stored(TypedDict):
+    """What a checkpoint file holds beside its config, which :func:`config_from_dict` checks."""
+
+    epoch: int
+    params: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    metrics: dict[str, Any]
+    data_digest: str
+    digest: str
+
+
 def read_plain(path: Path) -> Any:
     """`torch.load` with tensors and plain values alone; InputError for anything else."""
     if not path.is_file():
-        raise InputError(f"{path}: expected a checkpoint file, found none; make one with python -m training.train")
+        found = "a folder" if path.is_dir() else "something that is no file" if path.exists() else "none"
+        raise InputError(f"{path}: expected a checkpoint file, found {found}; make one with python -m training.train")
+    check_unpacked(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice on foreign pickles; the error below says what matters

@@ -106,7 +106,11 @@ class Lamp:
     eps: float = 1e-3
 
 
-SMALLEST_MAXIMUM = 1e-15  # below it counts as 0: its square, which gradients divide by, would leave single precision
+# Below it a maximum counts as 0: the fourth power of 1e-7, about what single precision tells an output from its target
+# by. Gradients multiply by its reciprocal, which stays far within single precision, and nowhere by its square.
+SMALLEST_MAXIMUM = 1e-28
+# From this ε on 1 - b' is computed as it stands: in single precision to 6e-8/ε of itself, 6e-5 where it is least.
+PLAIN_EPS = 1e-3
 FIXED_LAMP = Lamp(scale="none")  # a fixed function of the residual, so the same for every model and batch
 
 
@@ -115,20 +119,31 @@ def lamp_map(base: Tensor, lamp: Lamp) -> Tensor:
 
     Eq. (1)-(2) of Park et al. (ICASSP 2024). `base` is (B, C, H, W) in [0, 1]; so is the shape of the result.
     """
-    return -torch.log1p(negated_scaled_map(base, lamp))
+    return -negated_lamp_map(base, lamp)
 
 
-def negated_scaled_map(base: Tensor, lamp: Lamp) -> Tensor:
-    """-b' of Eq. (2), in [ε - 1, 0]: `base` divided by its maximum over the batch or over each sample.
+def negated_lamp_map(base: Tensor, lamp: Lamp, in_place: bool = False) -> Tensor:
+    """log(1 - b') of Eq. (1)-(2): negated, as that is what log1p gives, and the sign costs less after a sum.
 
-    Negated, since that is what log1p takes: a pass over the pixels less.
+    Single precision cannot hold a b' within a small ε of 1: its logarithm would be off by 1e-8/ε, and the gradient
+    there too. With r = b / max(b), 1 - b' = (1 - r) + ε·r has no cancellation, and
+    -log(1 - b') = log1p((1 - ε)·r / (1 - b')) is exact where r is near 0 and where it is near 1. That takes two passes
+    over the pixels more, and is done for the ε that need it. in_place: no gradient is wanted, which saves memory.
     """
-    if lamp.scale == "none":
-        return base * (lamp.eps - 1)
+    ratio = base / maximum_of(base, lamp) if lamp.scale != "none" else base
+    if lamp.eps >= PLAIN_EPS:
+        scaled = ratio * (lamp.eps - 1)
+        return scaled.log1p_() if in_place else torch.log1p(scaled)
+    rest = (1 - ratio).add(ratio, alpha=lamp.eps)
+    return -torch.log1p((1 - lamp.eps) * (ratio / rest))
+
+
+def maximum_of(base: Tensor, lamp: Lamp) -> Tensor:
+    """max(b) of Eq. (2), over the batch or over each sample; 1 in place of 0."""
     largest = base.amax() if lamp.scale == "batch" else base.amax(dim=tuple(range(1, base.ndim)), keepdim=True)
     if lamp.detach:
         largest = largest.detach()
-    return base / torch.where(largest > SMALLEST_MAXIMUM, largest, 1) * (lamp.eps - 1)
+    return torch.where(largest > SMALLEST_MAXIMUM, largest, 1)
 
 
 BASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -168,10 +183,8 @@ def per_sample_loss(name: str, lamp: Lamp) -> PerSample:
         values = base_map(base_name, output, target)
         if not amplified:
             return values.flatten(1).sum(1)
-        scaled = negated_scaled_map(values, lamp)
-        # Without a gradient in place, and the sign after the sum: this runs at every point of a surface.
-        logs = torch.log1p(scaled) if scaled.requires_grad else scaled.log1p_()
-        return -logs.flatten(1).sum(1)
+        # The sign after the sum, and in place without a gradient: this runs at every point of a surface.
+        return -negated_lamp_map(values, lamp, in_place=not values.requires_grad).flatten(1).sum(1)
 
     return loss
 

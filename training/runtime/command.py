@@ -12,6 +12,7 @@ import io
 import os
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -233,6 +234,24 @@ def write_whole(path: Path, text: str | bytes) -> None:
         temporary.write_bytes(content)
 
 
+def unusable(path: Path, expected: str, error: Exception, remedy: str = "") -> InputError:
+    """The InputError of a file that could not be read: absent, not to be opened (and why), or damaged."""
+    found = "a damaged or foreign file"
+    if isinstance(error, OSError) and error.strerror:
+        found = "none" if isinstance(error, FileNotFoundError) else error.strerror
+    return InputError(f"{path}: expected {expected}, found {found}{remedy and f'; {remedy}'}")
+
+
+def printable(text: str) -> str:
+    """`text` with its control characters written out, so that a file's words cannot command a terminal.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    controls = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs")} - {"\n", "\t"}
+    return text.translate({ord(c): repr(c)[1:-1] for c in controls})
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether there was too little memory, of the machine or of a GPU, for which torch raises RuntimeErrors."""
     if isinstance(error, RuntimeError):
@@ -296,10 +315,10 @@ def _status_of(main: Callable[[Sequence[str] | None], None], argv: Sequence[str]
         main(argv)
     except InputError as error:
         if launched_rank() == 0:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     except (OSError, SystemExit) as error:
         if is_users(error):
@@ -307,7 +326,7 @@ def _status_of(main: Callable[[Sequence[str] | None], None], argv: Sequence[str]
             return 1
         if isinstance(error, SystemExit):
             raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {printable(one_line(error))}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):

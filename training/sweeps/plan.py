@@ -17,6 +17,7 @@ Names and values are those of :class:`training.data.config.RunConfig`; what is n
 
 import dataclasses
 import itertools
+import math
 import re
 import tomllib
 import typing
@@ -26,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from training.data.config import DIGIT_SETS, RunConfig, resolve, with_later_fields
-from training.runtime.command import InputError
+from training.runtime.command import InputError, unusable
 
+MOST_RUNS = 100_000  # of a grid: beyond, planning alone takes minutes
 NAMED_ALWAYS = ("dataset", "normal", "category", "loss", "batch_size", "seed")
 FIELDS = {field.name: field for field in dataclasses.fields(RunConfig)}
 TYPES = typing.get_type_hints(RunConfig)
@@ -49,9 +51,9 @@ def read_plan(path: Path, changes: Sequence[str] = ()) -> list[PlannedRun]:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected a sweep's TOML file, found none: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise unusable(path, "a sweep's TOML file", error) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: expected TOML, found an error: {error}") from None
     return plan(changed(content, changes), str(path))
 
@@ -111,6 +113,8 @@ def product(settings: dict[str, Any], where: str) -> Iterator[RunConfig]:
     for name, values in zip(settings, choices, strict=True):
         if not values:
             raise InputError(f"{where}: expected one or more values of {name}, found an empty list")
+    if (count := math.prod(map(len, choices))) > MOST_RUNS:
+        raise InputError(f"{where}: expected at most {MOST_RUNS} runs, found {count}; shorten its lists")
     for combination in itertools.product(*choices):
         try:
             yield resolve(RunConfig(**dict(zip(settings, combination, strict=True))))

@@ -15,7 +15,7 @@ from typing import Any
 
 from training.data.config import RunConfig, with_later_fields
 from training.fitting.results import csv_text, is_complete, make_run_folder
-from training.runtime.command import InputError, RunError, write_whole
+from training.runtime.command import InputError, RunError, unusable, write_whole
 from training.sweeps.plan import PlannedRun
 
 MEASURED = (
@@ -158,8 +158,8 @@ def dict_rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: expected a table that training.sweep wrote, found none that can be read") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise unusable(path, "a table that training.sweep wrote", error) from None
     if rows and (missing := sorted(set(needed) - set(rows[0]))):
         raise InputError(f"{path}: expected a table that training.sweep wrote, found no column {', '.join(missing)}")
     return rows

@@ -238,7 +238,7 @@ def test_unusable_checkpoints_are_named(tmp_path: Path, checkpoint: Path) -> Non
         "cut.pt": "damaged or foreign",
         "empty.pt": "damaged or foreign",
         "foreign.pt": "another kind of torch file",
-        "partial.pt": "damaged or foreign",
+        "partial.pt": "expected a checkpoint as training.train writes it",
         "newer.pt": "use a newer release",
     }.items():
         with pytest.raises(InputError, match=message) as caught:

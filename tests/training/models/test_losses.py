@@ -203,6 +203,50 @@ def test_focal_is_the_error_times_its_own_logarithm() -> None:
     ]
     found = per_sample_loss("focal", Lamp())(output, target)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
-    assert float(BASES["focal"](torch.zeros(1).double(), torch.ones(1).double())) == pytest.approx(
-        1
-    )  # the largest value there is
+    largest = BASES["focal"](torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    assert float(largest) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("scale", ["none", "batch", "sample"])
+@pytest.mark.parametrize("residual", [1.0, 1 - 1e-6, 0.999, 0.5, 1e-3, 0.0])
+@pytest.mark.parametrize("eps", [1e-6, 1e-5, 1e-4, 1e-3])
+def test_single_precision_holds_a_small_epsilon(scale: str, residual: float, eps: float) -> None:
+    """Value and gradient of LAMP against double precision, at residuals of 1 too, where 1 - b' is ε itself.
+
+    1 - b' is known to the unit roundoff, but as well as the ratio r (for the plain form b') is, whose rounding 1 - b'
+    magnifies by r / (1 - b').
+    """
+    lamp = Lamp(scale, False, eps)
+
+    def found(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        base = torch.tensor([[residual, 1.0, 0.25]], dtype=torch.float32).to(dtype).view(1, 1, 1, 3).requires_grad_()
+        value = lamp_map(base, lamp)
+        (gradient,) = torch.autograd.grad(value.sum(), base)
+        return value.detach().flatten()[:2].double(), gradient.flatten()[:1].double()
+
+    plain = rounding(ELEMENTWISE, torch.float32, 1 / eps)
+    rtol = rounding(ELEMENTWISE + 10, torch.float32) if eps < 1e-3 else plain
+    for single, double in zip(found(torch.float32), found(torch.float64), strict=True):
+        if residual == 1 and scale != "none" and len(single) == 1:
+            continue  # the gradient of one of two maxima: what each gets is torch's choice
+        torch.testing.assert_close(single, double, rtol=rtol, atol=0)
+
+
+@pytest.mark.parametrize("loss", ["l4-lamp", "l2-lamp"])
+@pytest.mark.parametrize("scale", ["batch", "sample"])
+@pytest.mark.parametrize("residual", [1e-3, 1e-4, 1e-5, 1e-6])
+def test_amplification_stays_on_at_small_residuals(loss: str, scale: str, residual: float) -> None:
+    """LAMP does not depend on the size of residuals; gradients are of the size 1/residual."""
+    output = torch.rand((2, 1, 4, 4), generator=torch.Generator().manual_seed(0)) * residual
+
+    def found(factor: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        scaled = (output.to(dtype) * factor).requires_grad_()
+        value = per_sample_loss(loss, Lamp(scale))(scaled, torch.zeros_like(scaled))
+        (gradient,) = torch.autograd.grad(value.sum(), scaled)
+        return value.detach().double(), gradient.double() * factor
+
+    single, double = found(1.0, torch.float32), found(1 / residual, torch.float64)
+    for name, one, other in zip(("value", "gradient"), single, double, strict=True):
+        rtol = rounding(16 + 4 * ELEMENTWISE, torch.float32, 1e3)
+        torch.testing.assert_close(one, other, rtol=rtol, atol=rtol * float(other.abs().max()), msg=name)
+        assert one.abs().max() > 0

@@ -82,6 +82,13 @@ def test_figures_are_told_from_images(tmp_path: Path, suffix: str) -> None:
     save(figure, path)  # a figure is made again
 
 
+def test_a_name_that_is_no_formula_is_drawn_as_it_is(tmp_path: Path) -> None:
+    figure = Figure()
+    figure.subplots().set_title(r"$\frac$ and $x$")
+    save(figure, tmp_path / "a.svg")
+    assert r"$\frac$ and $x$" in (tmp_path / "a.svg").read_text()
+
+
 def test_files_of_a_run_are_known(checkpoint: Path) -> None:
     from training.fitting.results import RUN_FILES
 
