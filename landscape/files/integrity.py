@@ -30,8 +30,9 @@ def digest_of_grid(grid: Any) -> str:
     for axis in (grid.x, grid.y):
         add(f"axes/{axis.name}", axis.values)
     for kind in ("values", "stderr", "interpolation_error", "interpolation_limit"):
-        for name, values in sorted(getattr(grid, kind).items()):
-            add(f"{kind}/{name}", values)
+        for name in sorted(grid.values):  # what is not of a metric of the grid is not read back
+            if name in getattr(grid, kind):
+                add(f"{kind}/{name}", getattr(grid, kind)[name])
     add("done", grid.done)
     add("evaluated", grid.evaluated)
     for name, track in sorted(grid.paths.items()):
