@@ -157,7 +157,7 @@ def test_a_table_of_nothing_has_no_measures(tmp_path: Path) -> None:
         (("--ckpt", "a.pt", "--out", "a.json", "--rho", "-1"), "--rho: expected a positive number"),
         (("--ckpt", "x/a.pt", "--ckpt", "x/b.pt", "--out", "a.csv"), "folders of different names"),
         (("--ckpt", "absent.pt", "--out", "a.json"), "expected a checkpoint file, found none"),
-        (("--sweep", "absent", "--out", "a.csv"), "found no such file"),
+        (("--sweep", "absent", "--out", "a.csv"), "results.csv, found none"),
     ],
 )
 def test_wrong_usage(

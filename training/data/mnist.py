@@ -119,6 +119,9 @@ def one_normal_digit(train: Digits, test: Digits, config: RunConfig) -> RawSplit
     normal = train.labels == config.normal
     if not normal.any():
         raise InputError(f"--normal: expected a digit that the training images show, found {config.normal}")
+    if len(found := np.unique(test.labels == config.normal)) < 2:
+        shown = "that alone" if found.all() else "others alone"
+        raise InputError(f"--normal: expected test images of the digit {config.normal} and of others, found {shown}")
     return RawSplit(
         train=pad(train.images[normal], config.image_size),
         test=pad(test.images, config.image_size),

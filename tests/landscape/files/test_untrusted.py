@@ -108,28 +108,6 @@ def test_a_heap_that_loops_ends_within_seconds(tmp_path: Path) -> None:
     assert time.monotonic() - start < 100
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_no_flipped_byte_is_read_as_something_else(tmp_path: Path, seed: int) -> None:
-    """Of a finished file each byte matters or none sees it; readers neither die nor wait."""
-    path = sound(tmp_path / "a.h5")
-    whole, before = path.read_bytes(), read_grid(path)
-    random = np.random.default_rng(seed)
-    for at in random.integers(len(whole), size=100):
-        content = bytearray(whole)
-        content[at] ^= 1 << int(random.integers(8))
-        path.write_bytes(content)
-        try:
-            after = read_grid(path)
-        except InputError:
-            continue
-        np.testing.assert_equal(after.values, before.values, err_msg=f"byte {at}")
-        np.testing.assert_equal(after.stderr, before.stderr, err_msg=f"byte {at}")
-        np.testing.assert_array_equal(after.done, before.done)
-        np.testing.assert_array_equal(after.x.values, before.x.values)
-        assert after.meta == before.meta, f"byte {at}"
-
-
 @pytest.mark.parametrize("name", ["metrics/l2", "stderr/own", "axes/x", "evaluated", "interpolation_error/l2"])
 def test_a_number_that_changed_after_the_end_is_noticed(tmp_path: Path, name: str) -> None:
     path = sound(tmp_path / "a.h5")

@@ -144,6 +144,10 @@ def test_mnist_errors_about_what_is_missing(tmp_path: Path) -> None:
     fails(r"train-labels.*: expected labels from 0 to 9, found 10", MNIST, tmp_path)
     (tmp_path / "mnist/train-labels-idx1-ubyte").write_bytes(idx(bytes([1] * 6), 6))
     fails(r"--normal: expected a digit that the training images show, found 3", MNIST, tmp_path)
+    (tmp_path / "mnist/train-labels-idx1-ubyte").write_bytes(idx(bytes(TRAIN_LABELS), 6))
+    for labels, shown in (([3] * 4, "that"), ([1] * 4, "others")):
+        (tmp_path / "mnist/t10k-labels-idx1-ubyte").write_bytes(idx(bytes(labels), 4))
+        fails(rf"--normal: expected test images of the digit 3 and of others, found {shown} alone", MNIST, tmp_path)
     (tmp_path / "mnist/t10k-labels-idx1-ubyte").unlink()
     fails(r"mnist: expected t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz, found neither", MNIST, tmp_path)
 
