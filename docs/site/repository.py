@@ -29,7 +29,7 @@ FOREIGN = [
     r"(argparse|concurrent|datetime|io|os)\..*",
     r".*\[.*",  # pieces of Annotated, which signatures are split at
     r"_?[A-Z]\w*",  # aliases of types, which annotations of constants name without their module
-    r"[\w.]+\.(Result|T|Value)",  # variables that stand for any type
+    r"[\w.]+\.(Prepared|Result|T|Value)",  # variables that stand for any type
 ]
 
 

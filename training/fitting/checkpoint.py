@@ -151,7 +151,7 @@ def check_unpacked(path: Path) -> None:
 
 
 class Stored(TypedDict):
-    """What a checkpoint file holds beside its config, which :func:`config_from_dict` checks."""
+    """What a checkpoint file holds beside its config, which :func:`training.data.config.config_from_dict` checks."""
 
     epoch: int
     params: dict[str, Tensor]
