@@ -177,13 +177,18 @@ def fit_table() -> Rows:
     return lines
 
 
+def arms_cell(arm: str, name: str, fit: float = 35) -> tuple[float, ...]:
+    """A number of an arm of results/doses_arms.csv with its interval."""
+    return tuple(cell("doses_arms", f"{name}{end}", arm=arm, fit=fit) for end in ENDS)
+
+
 def arms(*names: str) -> Rows:
     """The table of `python -m analysis.doses`, from the CSV file that it wrote."""
     header = ["fit", "arm", "pairs", "sharpness, ratio to plain", "AUROC, less plain's, at the fit"]
     lines = [header]
     for row in (row for name in names for row in rows(name)):
-        ratio = "{:.2f} ({:.2f} to {:.2f})".format(*(float(row[f"ratio{end}"] or "nan") for end in ENDS))
-        auroc = "{:+.3f} ({:+.3f} to {:+.3f})".format(*(float(row[f"auroc_at_fit{end}"] or "nan") for end in ENDS))
+        ratio = "{} ({} to {})".format(*(written_as(float(row[f"ratio{end}"]), "0.00", "") for end in ENDS))
+        auroc = "{} ({} to {})".format(*(written_as(float(row[f"auroc_at_fit{end}"]), "+0.000", "") for end in ENDS))
         lines.append([row["fit"], row["arm"], row["pairs"], ratio, auroc])
     return lines
 
@@ -193,7 +198,7 @@ NAMES: dict[str, object] = {
     one.__name__: one
     for one in (
         *(pick, cell, column, mean, rows, gain, gains, arms, compared, slower, between_batches, jump),
-        *(paper_gain, short_gains, by_batch, fit_table),
+        *(arms_cell, paper_gain, short_gains, by_batch, fit_table),
         *(fmean, geometric_mean, median),
     )
 }
@@ -219,7 +224,8 @@ def written_as(value: float, like: str, unit: str) -> str:
     decimals = len(like.partition(".")[2])
     sign = "+" if like[0] in "+-" else ""
     separator = "," if "," in like or ("." not in like and len(like.lstrip("+-")) > 4) else ""
-    return f"{100 * value if unit else value:{sign}{separator}.{decimals}f}"
+    value = round(100 * value if unit else value, decimals) + 0.0  # no minus before zero
+    return f"{value:{sign}{separator}.{decimals}f}"
 
 
 def renewed(text: str) -> str:

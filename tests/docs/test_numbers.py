@@ -26,6 +26,7 @@ def test_no_result_stands_in_a_page_without_its_source(page: str) -> None:
 def test_numbers_are_written_as_they_stand() -> None:
     assert written_as(0.01449, "+0.015", "") == "+0.014"
     assert written_as(-0.5, "+0.1", "") == "-0.5"
+    assert written_as(-0.0004, "+0.015", "") == "+0.000"
     assert written_as(0.123, "99", "%") == "12"
     assert written_as(10830, "1,000", "") == "10,830"
     assert renewed("LAMP's AUROC is 0.0<!-- = 2 / 3 --> here.") == "LAMP's AUROC is 0.7<!-- = 2 / 3 --> here."
