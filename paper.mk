@@ -29,8 +29,9 @@ $(sweeps:%=estimate-%): estimate-%: $(ready)
 	@printf '%-10s ' $*
 	@$(python) -m training.sweep sweeps/$(PROFILE)/$*.toml --out $(PAPER)/$* --dry-run | tail -n 1
 
+# A sweep with failed runs ends with a status that is not 0; the others go on.
 $(sweeps:%=sweep-%): sweep-%: $(ready)
-	$(mpi) -m training.sweep sweeps/$(PROFILE)/$*.toml --out $(PAPER)/$*
+	-$(mpi) -m training.sweep sweeps/$(PROFILE)/$*.toml --out $(PAPER)/$*
 
 tables := $(python) -m analysis.tables
 # The learning rates were chosen on the digit 8.
