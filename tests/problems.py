@@ -58,12 +58,20 @@ def diverging() -> Problem:
     return Problem(Diverging(), {"train": Samples(x, x)}, name="diverging")
 
 
+class NoNumber(nn.Module):
+    """The root of a negative number, whatever the weight is: NaN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, 1))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs @ (-1 - self.weight.square()).sqrt()
+
+
 def no_number() -> Problem:
-    """A model whose weights have become NaN."""
-    problem = quadratic()
-    with torch.no_grad():
-        problem.model.weight.fill_(float("nan"))
-    return problem
+    """A model whose weights are finite and whose outputs are NaN."""
+    return Problem(NoNumber(), {"train": Samples(torch.ones(4, 1), torch.ones(4, 1))}, name="no number")
 
 
 def no_problem() -> int:
