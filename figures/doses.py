@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from analysis.relation.doses import COLUMNS
 from analysis.rows.results import read_table
 from figures.parts.style import COLORS, PAGE, check_out, save, use_style
-from training.runtime.command import command, parse
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw what twins that were made sharper or flatter lost or gained in AUROC, beside their placebos.
 
@@ -42,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_out(arguments.out)
     use_style()
     header, rows = read_table(arguments.arms, COLUMNS, "what analysis.doses writes")
-    arms = [dict(zip(header, row, strict=True)) for row in rows]
-    save(draw([arm for arm in arms if arm["pairs"] != "0"]), arguments.out)
+    arms = [arm for arm in (dict(zip(header, row, strict=True)) for row in rows) if arm["pairs"] != "0"]
+    if not arms:
+        raise InputError(f"{arguments.arms}: expected an arm that reached its fit, found none")
+    save(draw(arms), arguments.out)
     print(arguments.out)
 
 

@@ -15,7 +15,7 @@ from analysis.paper.gains import Curve, Group, against_fit, against_updates, gro
 from analysis.rows.results import chosen, read_history, read_runs
 from analysis.specification import beside
 from figures.parts.style import COLORS, PAGE, check_out, save, use_style
-from training.runtime.command import command, parse
+from training.runtime.command import InputError, command, parse
 
 DESCRIPTION = """Draw what LAMP gains in AUROC along training, so that the answer does not hang on when it stops.
 
@@ -42,6 +42,8 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(Arguments, argv, "figures.gain", DESCRIPTION)
     check_out(arguments.out)
+    if not 0 <= arguments.limit < 1:
+        raise InputError(f"--limit: expected a gain above 0, below 1, or 0 for none, found {arguments.limit:g}")
     use_style()
     histories = read_history(arguments.history or beside(arguments.results))
     groups = grouped(chosen(read_runs(arguments.results), arguments.where), histories, arguments.results)

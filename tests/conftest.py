@@ -70,8 +70,12 @@ def run_python(
 ) -> "subprocess.CompletedProcess[str]":
     """Run `python arguments…` in the project, under mpirun if `ranks`; the output is captured as text."""
     launcher = [str(BIN / "mpirun"), "-n", str(ranks)] if ranks else []
+    return run_words([*launcher, sys.executable, *map(str, arguments)], env, timeout)
+
+
+def run_words(words: Sequence[str], env: dict[str, str] | None, timeout: int) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [*launcher, sys.executable, *map(str, arguments)],
+        words,
         cwd=ROOT,
         env={**os.environ, **(env or {})},
         capture_output=True,
@@ -92,15 +96,7 @@ def run_unlike(
     launcher = [str(BIN / "mpirun")]
     for number, command in enumerate(words):
         launcher += [*([":"] if number else []), "-n", "1", *command]
-    return subprocess.run(
-        launcher,
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    return run_words(launcher, env, timeout)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ the fit. Pairs share digit and seed. Intervals are Student's over seeds of the m
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ COLUMNS = (
     *("ratio_high", "auroc", "auroc_low", "auroc_high", "auroc_at_fit", "auroc_at_fit_low", "auroc_at_fit_high"),
 )
 FREE = ("sam_rho", "sam_direction", "loss", *LAMP_FIELDS)
+AT_FIT = "auroc_at_fit"
 Histories = Mapping[str, Sequence[Evaluation]]
 
 
@@ -67,9 +68,11 @@ def arms(checkpoints: Checkpoints, measure: str, histories: Histories) -> list[A
 
     InputError if a fit has no plain twins: L2 with a `sam_rho` of 0.
     """
-    for name in ("sam_rho", "until_l2"):
-        if name not in checkpoints.runs[0].settings:
+    for name in ("sam_rho", "sam_direction", "until_l2"):
+        if any(name not in run.settings for run in checkpoints.runs):
             raise InputError(f"results: expected twins with a setting {name}, found none; see sweeps/2core/doses.toml")
+    interpolated = [at_fit(run.name, histories, float(run.settings["until_l2"])) for run in checkpoints.runs]
+    checkpoints = replace(checkpoints, values={**checkpoints.values, AT_FIT: np.array(interpolated)})
     found = []
     for fit in sorted(set(checkpoints.setting("until_l2")), key=float, reverse=True):
         of_fit = [i for i, run in enumerate(checkpoints.runs) if run.settings["until_l2"] == fit]
@@ -78,7 +81,7 @@ def arms(checkpoints: Checkpoints, measure: str, histories: Histories) -> list[A
         plain = next((key for key in keys if key[2] == 0 and not key[0].endswith("-lamp")), None)
         if plain is None:
             raise InputError(f"results: expected plain twins (sam_rho 0) stopped at {fit}, found none; add their file")
-        found += [arm(twins, plain, key, measure, histories) for key in keys if key != plain]
+        found += [arm(twins, plain, key, measure) for key in keys if key != plain]
     return found
 
 
@@ -91,7 +94,6 @@ def arm(
     plain: tuple[str, str, float],
     key: tuple[str, str, float],
     measure: str,
-    histories: Histories,
 ) -> Arm:
     texts = {arm_key(run.settings): run.settings["sam_rho"] for run in twins.runs}
     conditions = [
@@ -104,11 +106,7 @@ def arm(
         nothing = mean_interval([])
         return Arm(fit, *key, 0, 0, 0, short, (math.nan, math.nan, math.nan), nothing, nothing)
     pairs = pair(twins, conditions[0], conditions[1], FREE)
-    of_measure, of_auroc = (difference(pairs, name, None) for name in (measure, "auroc"))
-    both = [[at_fit(run.name, histories, fit) for run in side.runs] for side in (pairs.a, pairs.b)]
-    gains = np.array(both[1]) - np.array(both[0])
-    seeds = pairs.a.seed_codes()
-    of_seed = [float(gains[seeds == seed].mean()) for seed in np.unique(seeds)]
+    of_measure, of_auroc, of_fit = (difference(pairs, name, None) for name in (measure, "auroc", AT_FIT))
     return Arm(
         fit,
         *key,
@@ -118,7 +116,7 @@ def arm(
         short,
         of_measure.ratio,
         of_auroc.student,
-        mean_interval([value for value in of_seed if not math.isnan(value)]),
+        of_fit.student,
     )
 
 

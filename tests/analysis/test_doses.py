@@ -11,7 +11,7 @@ from scipy import stats
 from analysis.doses import main
 from analysis.relation.doses import arms
 from analysis.relation.measured import joined, read_checkpoints
-from analysis.rows.results import read_history
+from analysis.rows.results import Evaluation, read_history
 from figures.doses import draw
 from figures.doses import main as figure
 from tests.made_measures import write_measures
@@ -95,3 +95,25 @@ def test_command_and_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert (tmp_path / "d.png").stat().st_size > 1000
     with pytest.raises(InputError, match="results: expected one or more CSV files"):
         main([])
+    (tmp_path / "none.csv").write_text("\n".join([",".join(rows[0]), ",".join({**rows[0], "pairs": "0"}.values())]))
+    with pytest.raises(InputError, match="expected an arm that reached its fit, found none"):
+        figure([str(tmp_path / "none.csv"), "--out", str(tmp_path / "d.png")])
+
+
+def test_intervals_are_over_digits_that_all_seeds_have_and_old_tables_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "plain", "SAM 0.2")
+    whole = read_checkpoints(path)
+    lacking = [i for i, run in enumerate(whole.runs) if not (run.seed == 2 and run.task == "1")]
+    histories = {run.name: (evaluation(run.settings["sam_rho"] == "0.2", run.task),) for run in whole.runs}
+    (one,) = arms(whole.taken(lacking), "half_curvature@l2", histories)
+    assert (one.auroc.count, one.at_fit.count) == (3, 3)
+    assert one.at_fit.low == pytest.approx(-0.1)  # of the digit 0 in all seeds; that of the digit 1 is +0.5
+    assert one.at_fit.high == pytest.approx(-0.1)
+    for run in whole.runs:
+        del run.settings["sam_direction"]
+    with pytest.raises(InputError, match="expected twins with a setting sam_direction, found none"):
+        arms(whole, "half_curvature@l2", {})
+
+
+def evaluation(sam: bool, digit: str) -> Evaluation:
+    return Evaluation(1, 10, 35.0, 0, 0, 0.5 + sam * (0.5 if digit == "1" else -0.1), 0, 0, 0)

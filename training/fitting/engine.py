@@ -93,7 +93,7 @@ class Separate:
     def load(self, index: int, state: Snapshot) -> None:
         self.models[index].load_state_dict(state["model"])
         self.optimizers[index].load_state_dict(state["optimizer"])
-        self.updates[index] = state["updates"]
+        self.updates[index] = state.get("updates", 0)  # states from before it was counted draw nothing
 
     def without(self, indices: Collection[int]) -> "Separate":
         rest = Separate([], [])

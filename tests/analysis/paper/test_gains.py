@@ -99,6 +99,8 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "| equal fit, training L2 5 " in capsys.readouterr().out
     with pytest.raises(InputError, match="--thresholds: expected levels of the common training L2 above 0, found -1"):
         main(["gains", str(path), "--thresholds=-1"])
+    with pytest.raises(InputError, match="--limit: expected a gain above 0, below 1, or 0 for none, found -1"):
+        figure([str(path), "--out", str(tmp_path / "gain.png"), "--limit=-1"])
     figure([str(path), "--out", str(tmp_path / "gain.png")])
     assert (tmp_path / "gain.png").stat().st_size > 1000
     groups = grouped(read_runs(path), read_history(tmp_path / "history.csv"), path)
