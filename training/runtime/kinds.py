@@ -28,6 +28,7 @@ TABLES: dict[tuple[Any, ...], str] = {
     ("optimizer", "loss", "lamp_scale"): "an ablation, a row a specification (analysis.specification)",
     ("plane", "y", "x", "metric", "value"): "a surface, a row a point and metric (landscape.convert --to csv)",
     ("run", "loss", "lamp_scale", ..., "updates"): "AUROC from checkpoint to checkpoint (analysis.jumps)",
+    ("fit", "arm", "loss"): "twins at equal fit, a row an arm (analysis.doses)",
     ("dimension", "birth", "death"): "basins and hills of a surface (analysis.topology)",
 }
 

@@ -182,3 +182,26 @@ def test_a_twin_stopped_in_its_middle_goes_on(
     assert interrupted(config, split, tmp_path, 5)[-1].checkpoint.digest == whole.checkpoint.digest
     *_, plain = fit.train(dataclasses.replace(config, sam_rho=0.0), split, CPU)
     assert plain.checkpoint.metrics["train_l2"] != whole.checkpoint.metrics["train_l2"]
+
+
+def test_a_placebo_of_separate_training_goes_on_where_it_stopped() -> None:
+    config = resolve(RunConfig(task="classify", width=4, depth=3, sam_rho=0.3, sam_direction="random"))
+    model = build_model(config).double()
+    batches = [
+        Batch(pictures(4, 1, 32, 32, seed=step), nn.functional.one_hot(torch.arange(4), 10).double())
+        for step in range(4)
+    ]
+    whole, first = (Separate([config], [copy.deepcopy(model)]) for _ in range(2))
+    for batch in batches:
+        whole.step_one(0, batch)
+    for batch in batches[:2]:
+        first.step_one(0, batch)
+    rest = Separate([config], [copy.deepcopy(model)])
+    rest.load(0, copy.deepcopy(first.state(0)))
+    for batch in batches[2:]:
+        rest.step_one(0, batch)
+    assert all(torch.equal(a, b) for a, b in zip(rest.model(0).parameters(), whole.model(0).parameters(), strict=True))
+    old = first.state(0)
+    del old["updates"]  # as states were before it was counted
+    rest.load(0, old)
+    assert rest.updates == [0]
